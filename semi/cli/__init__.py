@@ -1,0 +1,46 @@
+"""The command line: one file a verb. Importing it, `semi --help` and `semi plugins` load neither torch nor a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import semi
+from semi.cli import doctor, encode, fetch, plugins, train
+from semi.cli._common import guard
+
+app = typer.Typer(
+    name="semi",
+    help="Teach a frozen 4-bit large language model a new kind of data from about 32 labelled samples.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Verbs in the order of `semi --help`. Their bodies import what they need; their modules import next to nothing.
+_VERBS: dict[str, Callable[..., None]] = {
+    "fetch": fetch.command,
+    "plugins": plugins.command,
+    "encode": encode.command,
+    "doctor": doctor.command,
+}
+for _name, _command in _VERBS.items():
+    app.command(_name)(guard(_command))
+app.add_typer(train.app, name="train")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"semi-llm {semi.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that come before any verb."""

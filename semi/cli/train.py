@@ -1,0 +1,43 @@
+"""`semi train projector` and `semi train hypernetwork`: the two trainings of a foundation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from semi.cli._common import FORCE, QUIET, guard, progress
+
+if TYPE_CHECKING:
+    from semi.training.loop import History
+
+app = typer.Typer(help="Train the parts of a foundation.", no_args_is_help=True)
+CONFIG = Annotated[Path, typer.Argument(help="A YAML file; recipes/ holds those of the shipped foundation.")]
+OUT = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; an interrupted run resumes.")]
+
+
+@app.command("projector")
+@guard
+def projector(config: CONFIG, out: OUT, force: FORCE = False, quiet: QUIET = False) -> None:
+    """Train the shared projector on all sources together."""
+    from semi.training.run import run_projector
+
+    _run(run_projector, config, out, force=force, quiet=quiet)
+
+
+@app.command("hypernetwork")
+@guard
+def hypernetwork(config: CONFIG, out: OUT, force: FORCE = False, quiet: QUIET = False) -> None:
+    """Train the hypernetwork on a frozen projector; writes a complete foundation."""
+    from semi.training.run import run_hypernetwork
+
+    _run(run_hypernetwork, config, out, force=force, quiet=quiet)
+
+
+def _run(run: Callable[..., History], config: Path, out: Path, *, force: bool, quiet: bool) -> None:
+    with progress("Training", quiet=quiet) as bar:
+        history = run(config, out, force=force, advance=lambda step, note: bar.to(step, description=note))
+    best = history.best
+    typer.echo(f"{out}: validation loss {best['loss']:.3f} nats a token at step {best['step']:.0f}")

@@ -1,0 +1,149 @@
+"""A foundation: language model, shared projector, hypernetwork and the text encoder that conditions it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from semi import weights
+from semi.artifacts import load_tensors, open_output, read_json, read_manifest, save_tensors, sha256_of, write_json
+from semi.errors import ArtifactError
+from semi.hypernetwork import HyperNetwork, build
+from semi.language_model import LanguageModel
+from semi.modality import Encoder, Modality
+from semi.plugins import load_foundation, load_modality
+from semi.projector import Projector
+
+if TYPE_CHECKING:
+    from semi.adaptation import Settings
+    from semi.integration import Integration
+    from semi.pairs import Pair
+
+
+@dataclass(frozen=True)
+class FoundationConfig:
+    """What foundation.json holds beside sizes: where the parts that are not weights of ours come from."""
+
+    language_model: dict[str, str]
+    """id, precision, sha256."""
+    text_encoder: dict[str, str]
+    """modality, id."""
+    kind: str
+    """Of hypernetwork."""
+
+
+class Foundation:
+    """Everything that is the same for all modalities; `adapt` makes an integration of one of them."""
+
+    KIND: ClassVar[str] = "foundation"
+    FILES: ClassVar[tuple[str, ...]] = ("foundation.json", "projector.safetensors", "hypernetwork.safetensors")
+
+    def __init__(
+        self,
+        config: FoundationConfig,
+        language_model: LanguageModel,
+        text_encoder: Encoder,
+        projector: Projector,
+        hypernetwork: HyperNetwork,
+        *,
+        sha256: str = "",
+    ) -> None:
+        self.config, self.language_model, self.text_encoder = config, language_model, text_encoder
+        self.projector = projector.to(language_model.device).requires_grad_(False)
+        self.hypernetwork = hypernetwork.to(language_model.device).requires_grad_(False)
+        self.sha256 = sha256
+        """Of the projector's and hypernetwork's weight files; empty for one that was never saved."""
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path = "smollm2-135m",
+        *,
+        precision: weights.Precision | None = None,
+        device: torch.device | str | None = None,
+    ) -> Foundation:
+        """A foundation by the name a plugin registered, or from a folder.
+
+        Args:
+            precision: of the language model; None: the one it was trained with.
+
+        Raises:
+            PluginError: no plugin registers that name, and it is not a folder.
+            ArtifactError: the folder is incomplete or damaged, or the language model is not the one it was trained on.
+            AssetError: the language model or the text encoder has to be fetched first; says how.
+        """
+        folder = Path(name) if Path(name).is_dir() else load_foundation(str(name)).folder
+        read_manifest(folder, cls.KIND)
+        described = read_json(folder / "foundation.json")
+        config = FoundationConfig(
+            described["language_model"], described["text_encoder"], described["hypernetwork"]["kind"]
+        )
+        text_encoder = load_modality(config.text_encoder["modality"]).encoder()
+        _require("text encoder", text_encoder.id, config.text_encoder["id"], folder)
+        source = config.language_model
+        language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
+        _require("language model's weights", language_model.sha256, source["sha256"], folder)
+        projector = Projector(**described["projector"])
+        _load(projector, folder / "projector.safetensors")
+        hypernetwork = build(config.kind, described["hypernetwork"]["settings"], projector)
+        _load(hypernetwork, folder / "hypernetwork.safetensors")
+        sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
+        return cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write the foundation to a new folder, weights in bf16.
+
+        Raises:
+            OutputError: the folder is taken or cannot be written to.
+        """
+        with open_output(folder, kind=self.KIND, config={"foundation": self.sha256}, force=force) as output:
+            output.finish(self.write(output.path), {})
+
+    def write(self, folder: Path) -> list[str]:
+        """Write the files (without a manifest) and return their names; weights are rounded to bf16."""
+        described = asdict(self.config) | {
+            "projector": self.projector.sizes,
+            "hypernetwork": {"kind": self.config.kind, "settings": self.hypernetwork.settings},
+        }
+        del described["kind"]
+        write_json(folder / "foundation.json", described)
+        for module, file in ((self.projector, self.FILES[1]), (self.hypernetwork, self.FILES[2])):
+            save_tensors(folder / file, {name: t.to(torch.bfloat16) for name, t in module.state_dict().items()})
+        return list(self.FILES)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Text embeddings (n, d_text) float32, on the language model's device."""
+        return torch.from_numpy(self.text_encoder.encode(list(texts))).float().to(self.language_model.device)
+
+    def adapt(
+        self,
+        modality: str | Modality,
+        pairs: str | Path | Sequence[Pair],
+        *,
+        settings: Settings | None = None,
+        **options: Any,
+    ) -> Integration:
+        """Teach the language model a modality from a few pairs; see `semi.adaptation.adapt` for options and errors."""
+        from semi.adaptation import adapt
+
+        return adapt(self, modality, pairs, settings=settings, **options)
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    module.load_state_dict({name: t.float() for name, t in load_tensors(path, shapes).items()})
+
+
+def _require(what: str, got: str, expected: str, folder: Path) -> None:
+    if got != expected:
+        raise ArtifactError(
+            f"the foundation in {folder} was trained with another {what}",
+            got=got,
+            expected=expected,
+            do="install the versions its manifest names, or train the foundation again",
+        )

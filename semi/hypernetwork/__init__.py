@@ -1,0 +1,25 @@
+"""Hypernetworks: architectures that read a support set and write an adapter, behind one interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from semi.errors import InputError
+from semi.hypernetwork.attention import AttentionHyperNetwork
+from semi.hypernetwork.base import HyperNetwork
+from semi.hypernetwork.ridge import RidgeHyperNetwork
+from semi.projector import Projector
+
+KINDS = ("ridge", "attention")
+
+
+def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNetwork:
+    """A hypernetwork of `kind` with its settings, for the frozen shared projector."""
+    if kind == "ridge":
+        return RidgeHyperNetwork(projector, **settings)
+    if kind == "attention":
+        return AttentionHyperNetwork(**settings)
+    raise InputError("unknown kind of hypernetwork", got=kind, expected=" or ".join(KINDS))
+
+
+__all__ = ["KINDS", "AttentionHyperNetwork", "HyperNetwork", "RidgeHyperNetwork", "build"]

@@ -1,0 +1,42 @@
+"""The interface of hypernetworks: a support set in, a projector's adapter out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from semi.adapters import ProjectorAdapter
+from semi.alignment import Alignment
+
+
+class HyperNetwork(nn.Module):
+    """Support set -> adapter (SEMI section 3.2)."""
+
+    kind: ClassVar[str]
+    settings: dict[str, Any]
+    """JSON-able constructor arguments that rebuild it (the frozen projector is handed in beside them)."""
+
+    @abstractmethod
+    def align(self, samples: Tensor, texts: Tensor) -> Alignment:
+        """The alignment this architecture wants, fitted to a support set.
+
+        Args:
+            samples: embeddings (n, d_enc) of any width.
+            texts: caption embeddings (n, d_text).
+        """
+
+    @abstractmethod
+    def forward(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> ProjectorAdapter:
+        """The adapter.
+
+        Args:
+            samples: aligned embeddings (n, d).
+            texts: caption embeddings (n, d_text).
+            instruction: embedding of the instruction (1, d_text).
+        """
+
+    def subsets_mean(self) -> str:
+        """How adapters from several support subsets are averaged: "factors" or "products" (ProjectorAdapter.mean)."""
+        return "factors"

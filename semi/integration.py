@@ -1,0 +1,231 @@
+"""An integration: what adapting a foundation to one modality gives. It describes samples, and it is a folder on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from semi import weights
+from semi.adapters import ProjectorAdapter
+from semi.alignment import Alignment, restore_alignment
+from semi.artifacts import (
+    OutputFolder,
+    config_hash,
+    load_tensors,
+    open_output,
+    read_json,
+    read_manifest,
+    save_tensors,
+    write_json,
+)
+from semi.encoding import embed
+from semi.errors import ArtifactError
+from semi.language_model import LanguageModel
+from semi.memory import Memory, Neighbour
+from semi.modality import Encoder, Modality
+from semi.plugins import load_modality
+from semi.projector import Projector
+
+GENERATE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Record:
+    """How an integration came about; integration.json holds it."""
+
+    modality: str
+    encoder: dict[str, str]
+    """name (None: default) and id."""
+    instruction: str
+    language_model: dict[str, str]
+    foundation: str
+    """sha256 of the foundation's weight files."""
+    settings: dict[str, Any]
+    """Method, shots, seed, steps, ..."""
+    support_sha256: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an integration says of one sample."""
+
+    text: str
+    nearest: list[Neighbour]
+    """Labels of the nearest samples of the support set, with distances; 1.0 is their usual spacing."""
+    unlike_anything_seen: bool
+
+
+class Integration:
+    """A modality that the language model understands."""
+
+    KIND: ClassVar[str] = "integration"
+    FILES: ClassVar[tuple[str, ...]] = ("integration.json", "integration.safetensors")
+
+    def __init__(
+        self,
+        record: Record,
+        language_model: LanguageModel,
+        modality: Modality,
+        encoder: Encoder,
+        alignment: Alignment,
+        projector: Projector,
+        memory: Memory,
+        adapter: ProjectorAdapter | None = None,
+    ) -> None:
+        self.record, self.language_model = record, language_model
+        self.modality, self.encoder = modality, encoder
+        self.alignment, self.memory, self.adapter = alignment, memory, adapter
+        self.projector = projector.to(language_model.device).requires_grad_(False)
+
+    def describe(
+        self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48
+    ) -> str | list[str]:
+        """Text for one sample, or a list of texts for a list of samples (see `is_many`).
+
+        Args:
+            ask: a question or instruction in place of the modality's own.
+
+        Raises:
+            PairsError: a sample is not one of this modality.
+        """
+        many = is_many(samples)
+        readings = self.read(samples if many else [samples], ask=ask, max_new_tokens=max_new_tokens)
+        texts = [reading.text for reading in readings]
+        return texts if many else texts[0]
+
+    def read(self, samples: Sequence[Any], *, ask: str | None = None, max_new_tokens: int = 48) -> list[Reading]:
+        """Text, nearest labels and the "unlike anything seen" flag for each sample."""
+        embeddings = self.embed([self.modality.parse(sample) for sample in samples])
+        texts = self.texts(embeddings, [ask or self.record.instruction] * len(embeddings), max_new_tokens)
+        pooled = pool(embeddings)
+        return [
+            Reading(text, self.memory.nearest(row), self.memory.unlike(row))
+            for text, row in zip(texts, pooled, strict=True)
+        ]
+
+    def embed(self, samples: Sequence[Any]) -> Tensor:
+        """Embeddings (n, d_enc) or (n, t, d_enc) float32 of parsed samples; refuses NaN and infinity by sample."""
+        return torch.from_numpy(embed(self.encoder, samples))
+
+    @torch.no_grad()
+    def soft(self, embeddings: Tensor) -> Tensor:
+        """Soft tokens (n, t, d_lm) of embeddings."""
+        return self.projector.soft(self.alignment(embeddings.to(self.language_model.device)))
+
+    def texts(self, embeddings: Tensor, instructions: Sequence[str], max_new_tokens: int = 48) -> list[str]:
+        """Generated text for each embedding, in batches."""
+        prompts = {text: self.language_model.prompt(text) for text in set(instructions)}
+        result: list[str] = []
+        for start in range(0, len(embeddings), GENERATE_BATCH):
+            soft = self.soft(embeddings[start : start + GENERATE_BATCH])
+            chosen = [prompts[text] for text in instructions[start : start + GENERATE_BATCH]]
+            result += self.language_model.generate([[s] for s in soft], chosen, max_new_tokens=max_new_tokens)
+        return result
+
+    def save(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write the integration to a new folder.
+
+        Raises:
+            OutputError: the folder is taken or cannot be written to.
+        """
+        with open_output(folder, kind=self.KIND, config=asdict(self.record), force=force) as output:
+            self.write(output)
+
+    def write(self, output: OutputFolder, *extra: str) -> None:
+        """Write into an output folder that is open already, and finish it; `extra` names files already there."""
+        described = asdict(self.record) | {
+            "alignment": self.alignment.settings(),
+            "projector": self.projector.sizes,
+            "memory": self.memory.labels,
+            "adapter": self.adapter.base if self.adapter else None,
+        }
+        write_json(output.path / self.FILES[0], described)
+        tensors = {f"alignment.{name}": t for name, t in self.alignment.tensors().items()}
+        tensors |= {f"projector.{name}": t for name, t in self.projector.state_dict().items()}
+        tensors |= {f"adapter.{name}": t for name, t in (self.adapter.tensors() if self.adapter else {}).items()}
+        tensors["memory.embeddings"] = self.memory.embeddings
+        save_tensors(output.path / self.FILES[1], tensors)
+        info = {"record_sha256": config_hash(described), "metrics": self.record.metrics}
+        output.finish([*self.FILES, *extra], info)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        language_model: LanguageModel | None = None,
+        precision: weights.Precision | None = None,
+        device: torch.device | str | None = None,
+    ) -> Integration:
+        """The integration in a folder.
+
+        Args:
+            language_model: one that is in memory already; by default it is loaded as the integration records it.
+
+        Raises:
+            ArtifactError: the folder is incomplete or damaged, or language model or encoder are not those it was made with.
+            PluginError: the modality's plugin is missing.
+        """
+        folder = Path(folder)
+        read_manifest(folder, cls.KIND)
+        described = read_json(folder / cls.FILES[0])
+        record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
+        source = record.language_model
+        if language_model is None:
+            language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
+        _require(folder, "language model's weights", language_model.sha256, source["sha256"])
+        modality = load_modality(record.modality)
+        encoder = modality.encoder(record.encoder["name"] or None)
+        _require(folder, "encoder", encoder.id, record.encoder["id"])
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in load_tensors(folder / cls.FILES[1]).items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = tensor
+        projector = Projector(**described["projector"])
+        _fill(projector, groups.get("projector", {}), folder / cls.FILES[1])
+        if projector.d_lm != language_model.d_lm:
+            _require(folder, "width of the language model", str(language_model.d_lm), str(projector.d_lm))
+        alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
+        memory = Memory(groups["memory"]["embeddings"], described["memory"])
+        adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
+        return cls(record, language_model, modality, encoder, alignment, projector, memory, adapter)
+
+
+def is_many(samples: Any) -> bool:
+    """Whether `samples` is a list of samples rather than one; a list of numbers is one vector."""
+    return isinstance(samples, list | tuple) and not all(isinstance(s, int | float) for s in samples)
+
+
+def pool(embeddings: Tensor) -> Tensor:
+    """One embedding a sample: (n, d) as it is, (n, t, d) averaged over t."""
+    return embeddings.mean(1) if embeddings.ndim == 3 else embeddings
+
+
+def _adapter(tensors: dict[str, Tensor], base: list[bool]) -> ProjectorAdapter:
+    layers = range(len(base))
+    A, B, bias = ([tensors[f"{name}{i}"] for i in layers] for name in ("A", "B", "bias"))
+    return ProjectorAdapter(A, B, bias, base)
+
+
+def _fill(projector: Projector, tensors: dict[str, Tensor], path: Path) -> None:
+    shapes = {name: tuple(t.shape) for name, t in projector.state_dict().items()}
+    got = {name: tuple(t.shape) for name, t in tensors.items()}
+    if got != shapes:
+        raise ArtifactError(f"{path}: the projector does not fit its description", got=got, expected=shapes)
+    projector.load_state_dict(tensors)
+
+
+def _require(folder: Path, what: str, got: str, expected: str) -> None:
+    if got != expected:
+        raise ArtifactError(
+            f"the integration in {folder} was made with another {what}",
+            got=got,
+            expected=expected,
+            do="install the versions its manifest names, or adapt again",
+        )

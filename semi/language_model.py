@@ -1,0 +1,204 @@
+"""The frozen language model: caption loss and text from soft tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semi import weights
+from semi.errors import InputError
+from semi.prompts import Prompt, render, with_placeholders
+
+
+class LanguageModel:
+    """A frozen causal language model that reads soft tokens among its input embeddings.
+
+    Build it with `LanguageModel.load`. Its weights never change and never need gradients.
+    """
+
+    def __init__(self, loaded: weights.Loaded, *, id: str) -> None:
+        self.id = id
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.precision, self.sha256 = loaded.precision, loaded.sha256
+        self._decoder = self.model.get_decoder()
+        self._head = self.model.get_output_embeddings()
+        self._embed = self.model.get_input_embeddings()
+        self._prefixes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        self.end = self._end_ids()
+        render(self.tokenizer, [{"role": "user", "content": "hello"}])  # a missing chat template is told at once
+
+    @classmethod
+    def load(
+        cls,
+        name: str = "smollm2-135m",
+        *,
+        precision: weights.Precision | None = None,
+        device: torch.device | str | None = None,
+    ) -> LanguageModel:
+        """An asset's name, a folder or a hub id; see `semi.weights.load` for precisions and errors."""
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(weights.load(name, precision, target), id=name)
+
+    @property
+    def d_lm(self) -> int:
+        """Width of the input embeddings."""
+        return int(self._embed.weight.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the input embeddings lie."""
+        device: torch.device = self._embed.weight.device
+        return device
+
+    def source(self) -> dict[str, str]:
+        """What manifests record of it."""
+        return {"id": self.id, "precision": self.precision, "sha256": self.sha256}
+
+    def prompt(self, instruction: str, samples: int = 1) -> Prompt:
+        """One user turn with `samples` samples and an instruction."""
+        return render(self.tokenizer, [{"role": "user", "content": with_placeholders(instruction, samples)}])
+
+    def embed_parts(self, texts: Sequence[str], parts: int) -> Tensor:
+        """Mean input embedding of each of `parts` consecutive parts of each text's tokens, (n, parts, d_lm) float32.
+
+        The target of a projector's warm start. A part of a text with fewer tokens than parts is its nearest token.
+        """
+        rows = []
+        for text in texts:
+            embedded = self._embed(self._ids(self.tokenizer.encode(text, add_special_tokens=False))).float()
+            edges = [round(i * len(embedded) / parts) for i in range(parts + 1)]
+            spans = [(min(a, len(embedded) - 1), max(a + 1, b)) for a, b in zip(edges, edges[1:], strict=False)]
+            rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
+        return torch.stack(rows)
+
+    def caption_loss(
+        self, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the captions, end-of-turn token included, and of nothing else.
+
+        Args:
+            soft: soft tokens (n, t, d_lm), with gradient if wanted.
+            instructions: n instructions; each prompt holds one sample.
+            captions: n captions.
+
+        Returns:
+            nats (n,) summed over each caption's tokens, and the number of those tokens (n,).
+        """
+        prompts = {text: self.prompt(text) for text in set(instructions)}
+        cut = [prompts[text].segments for text in instructions]
+        targets = [self.tokenizer.encode(c, add_special_tokens=False) + [self.end[0]] for c in captions]
+        # What stands before the sample is the same for every row unless an instruction puts its placeholder elsewhere:
+        # its keys and values are computed once. That halves the work for captions of ten tokens.
+        before = {segments[0] for segments in cut}
+        prefix = before.pop() if len(before) == 1 else ()
+        rows = []
+        for i, (first, after) in enumerate(cut):
+            lead = [] if prefix else [self._embed(self._ids(first))]
+            tail = self._embed(self._ids((*after, *targets[i][:-1])))
+            rows.append(torch.cat([*lead, soft[i].to(tail.dtype), tail]))
+        inputs, mask = _pad(rows, left=False)  # (n, L, d_lm), (n, L)
+        hidden = self._forward(inputs, mask, prefix)  # (n, L, d_lm)
+        lengths = torch.tensor([len(t) for t in targets], device=self.device)
+        spots = torch.cat([
+            i * inputs.shape[1] + torch.arange(len(row) - len(t), len(row), device=self.device)
+            for i, (row, t) in enumerate(zip(rows, targets, strict=True))
+        ])
+        logits = self._head(hidden.flatten(0, 1)[spots]).float()  # (tokens, vocabulary)
+        nats = torch.nn.functional.cross_entropy(logits, self._ids(sum(targets, [])), reduction="none")
+        owner = torch.arange(len(rows), device=self.device).repeat_interleave(lengths)
+        return torch.zeros(len(rows), device=self.device).index_add(0, owner, nats), lengths
+
+    @torch.no_grad()
+    def generate(
+        self, soft: Sequence[Sequence[Tensor]], prompts: Sequence[Prompt], *, max_new_tokens: int = 48
+    ) -> list[str]:
+        """Greedy text for each prompt.
+
+        Args:
+            soft: for each prompt, its samples' soft tokens, each (t, d_lm).
+            prompts: from `prompt`, or `semi.prompts.render` for whole conversations.
+
+        Raises:
+            InputError: a prompt has another number of placeholders than it got samples; says both.
+        """
+        rows = [self.splice(p, s) for p, s in zip(prompts, soft, strict=True)]
+        inputs, mask = _pad(rows, left=True)
+        tokens = self.model.generate(
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=self.end,
+            pad_token_id=self.end[0],
+        )
+        return [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in tokens]
+
+    def splice(self, prompt: Prompt, soft: Sequence[Tensor]) -> Tensor:
+        """Input embeddings (length, d_lm) of a prompt with its samples' soft tokens at the placeholders."""
+        if prompt.samples != len(soft):
+            raise InputError(
+                f"the prompt has {prompt.samples} placeholders for {len(soft)} samples",
+                got=len(soft),
+                expected=prompt.samples,
+                do="give one placeholder for each sample",
+            )
+        parts = [self._embed(self._ids(prompt.segments[0]))]
+        for tokens, segment in zip(soft, prompt.segments[1:], strict=True):
+            parts += [tokens.to(parts[0].dtype), self._embed(self._ids(segment))]
+        return torch.cat(parts)
+
+    def _forward(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
+        """Hidden states of the inputs, which stand after a cached prefix."""
+        from transformers import DynamicCache
+
+        if not prefix:
+            hidden: Tensor = self._decoder(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
+            return hidden
+        n, length = mask.shape
+        cache = DynamicCache(config=self.model.config)
+        for layer, (keys, values) in enumerate(self._prefix(prefix)):
+            cache.update(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1), layer)
+        start = len(prefix)
+        positions = torch.arange(start, start + length, device=inputs.device).expand(n, -1)
+        full = torch.cat([mask.new_ones(n, start), mask], dim=1)
+        hidden = self._decoder(
+            inputs_embeds=inputs, attention_mask=full, position_ids=positions, past_key_values=cache, use_cache=True
+        )[0]
+        return hidden
+
+    def _prefix(self, ids: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values (1, heads, len, d_head) of every layer after reading `ids`."""
+        if ids not in self._prefixes:
+            with torch.no_grad():
+                cache = self._decoder(self._ids(ids)[None], use_cache=True).past_key_values
+            self._prefixes = {ids: [(layer.keys, layer.values) for layer in cache.layers]}  # one is kept: they are large
+        return self._prefixes[ids]
+
+    def _ids(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor(list(ids), dtype=torch.long, device=self.device)
+
+    def _end_ids(self) -> list[int]:
+        """End-of-turn tokens: the tokenizer's own first, then whatever generation stops at."""
+        ends: Any = self.model.generation_config.eos_token_id
+        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        return list(dict.fromkeys([self.tokenizer.eos_token_id, *ends]))
+
+
+def _pad(rows: Sequence[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:
+    """Rows (l_i, d) as (n, L, d), with a mask (n, L) of ones where they are."""
+    length = max(len(row) for row in rows)
+    gaps = [length - len(row) for row in rows]
+    pads = [(0, 0, gap, 0) if left else (0, 0, 0, gap) for gap in gaps]
+    inputs = torch.stack([torch.nn.functional.pad(row, pad) for row, pad in zip(rows, pads, strict=True)])
+    mask = torch.ones(len(rows), length, dtype=torch.long, device=inputs.device)
+    for i, gap in enumerate(gaps):
+        mask[i, :gap] = 0 if left else 1
+        if not left and gap:
+            mask[i, -gap:] = 0
+    return inputs, mask

@@ -1,0 +1,56 @@
+"""What an integration remembers of its support set: nearest labels, and whether a sample is unlike anything seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+MARGIN = 1.5
+"""A sample farther from the support than this many times the loneliest support sample is unlike anything seen."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A label of the support set and how far its nearest sample is, in units of the support's usual spacing."""
+
+    label: str
+    distance: float
+
+
+class Memory:
+    """Embeddings (k, d_enc) of the support set and their labels (captions, or class names where there are any)."""
+
+    def __init__(self, embeddings: Tensor, labels: list[str]) -> None:
+        self.embeddings, self.labels = embeddings.cpu(), labels
+
+    @cached_property
+    def _spacing(self) -> tuple[float, float]:
+        """Median and largest distance from a support sample to its nearest other one."""
+        if len(self.embeddings) < 2:
+            return 1.0, float("inf")
+        distances = torch.cdist(self.embeddings.double(), self.embeddings.double())
+        nearest = distances.fill_diagonal_(float("inf")).min(1).values
+        return float(nearest.median()) or 1.0, float(nearest.max())
+
+    def distances(self, embedding: Tensor) -> Tensor:
+        """Distances (k,) of one embedding (d_enc,) to the support, in units of its usual spacing."""
+        gaps = torch.linalg.vector_norm(self.embeddings.double() - embedding.cpu().double(), dim=1)
+        return gaps / self._spacing[0]
+
+    def nearest(self, embedding: Tensor, n: int = 3) -> list[Neighbour]:
+        """The n nearest distinct labels."""
+        found: dict[str, float] = {}
+        distances = self.distances(embedding)
+        for i in distances.argsort(stable=True).tolist():
+            found.setdefault(self.labels[i], round(float(distances[i]), 4))
+            if len(found) == n:
+                break
+        return [Neighbour(label, distance) for label, distance in found.items()]
+
+    def unlike(self, embedding: Tensor) -> bool:
+        """Whether the sample lies outside of what the support set covers."""
+        median, largest = self._spacing
+        return bool(self.distances(embedding).min() > MARGIN * largest / median)

@@ -1,0 +1,135 @@
+"""Ways to start from a support set: SEMI and what it is compared with, behind one interface.
+
+Each method turns the support set into an alignment and a trainable projector of its own; what follows (training on the
+pairs, evaluation, saving) is the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from semi.adapters import ProjectorAdapter
+from semi.alignment import PCA, Alignment, Standardise
+from semi.errors import InputError
+from semi.hypernetwork import HyperNetwork
+from semi.projector import Projector
+
+Method = Literal["semi", "scratch", "finetune", "lora"]
+METHODS: tuple[Method, ...] = get_args(Method)
+LORA_RANK = 8
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Steps and learning rate of a method; tuned on procedural and image modalities, never on a target."""
+
+    steps: int
+    lr: float
+
+
+DEFAULTS: dict[Method, Defaults] = {
+    "semi": Defaults(steps=20, lr=3e-4),
+    "scratch": Defaults(steps=60, lr=1e-3),
+    "finetune": Defaults(steps=40, lr=3e-4),
+    "lora": Defaults(steps=40, lr=3e-3),
+}
+
+
+@dataclass(frozen=True)
+class Support:
+    """The support set as a method sees it: embeddings (k, d_enc), caption embeddings (k, d_text), instruction (1, d_text)."""
+
+    embeddings: Tensor
+    texts: Tensor
+    instruction: Tensor
+
+    def subset(self, index: Tensor) -> Support:
+        """The pairs at `index`."""
+        return Support(self.embeddings[index], self.texts[index], self.instruction)
+
+
+@dataclass
+class Start:
+    """What training on the pairs starts from.
+
+    Attributes:
+        alignment: stored with the integration.
+        module: `module.soft(z)` gives soft tokens; its parameters with gradient are trained.
+        merged: the plain projector that the module amounts to.
+        adapter: what a hypernetwork wrote, for methods that have one.
+    """
+
+    alignment: Alignment
+    module: Projector | LoraProjector
+    merged: Callable[[], Projector]
+    adapter: ProjectorAdapter | None = None
+
+
+class LoraProjector(nn.Module):
+    """A frozen projector with one trainable low-rank update a layer (B starts at zero, so does the update)."""
+
+    def __init__(self, projector: Projector, rank: int) -> None:
+        super().__init__()
+        self.projector = projector.requires_grad_(False)
+        shapes = [tuple(p.shape) for n, p in projector.named_parameters() if n.endswith("weight")]  # (out, in)
+        self.A = nn.ParameterList([torch.randn(d_in, rank) / d_in**0.5 for _, d_in in shapes])
+        self.B = nn.ParameterList([torch.zeros(rank, d_out) for d_out, _ in shapes])
+
+    def adapter(self) -> ProjectorAdapter:
+        """The update as an adapter with no bias."""
+        A, B = list(self.A), list(self.B)
+        return ProjectorAdapter(A, B, [b.new_zeros(b.shape[1]) for b in B], [True] * len(A))
+
+    def soft(self, x: Tensor) -> Tensor:
+        """(n, d) or (n, t, d) -> soft tokens, as `Projector.soft`."""
+        return self.projector.soft(x, self.adapter())
+
+
+def start(method: Method, support: Support, projector: Projector, hypernetwork: HyperNetwork, *, seed: int) -> Start:
+    """The start of a method on a support set.
+
+    Raises:
+        InputError: unknown method, or a support set too small for it.
+    """
+    if method not in METHODS:
+        raise InputError("unknown method", got=method, expected=", ".join(METHODS))
+    if method == "semi":
+        return _semi(support, projector, hypernetwork)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _baseline(method, support, projector)
+
+
+@torch.no_grad()
+def _semi(support: Support, projector: Projector, hypernetwork: HyperNetwork) -> Start:
+    alignment = hypernetwork.align(support.embeddings, support.texts)
+    adapter = hypernetwork(alignment(support.embeddings), support.texts, support.instruction)
+    merged = projector.merge(adapter)
+    return Start(alignment, merged, lambda: merged, adapter)
+
+
+def _baseline(method: Method, support: Support, projector: Projector) -> Start:
+    if method == "scratch":
+        alignment: Alignment = Standardise.fit(support.embeddings)
+        fresh = Projector(**projector.sizes | {"d_in": alignment.d_out})
+        return Start(alignment, fresh, lambda: fresh)
+    alignment = _to_text_scale(support, projector.sizes["d_in"])
+    own = Projector(**projector.sizes)
+    own.load_state_dict(projector.state_dict())
+    if method == "finetune":
+        return Start(alignment, own, lambda: own)
+    lora = LoraProjector(own, LORA_RANK)
+    return Start(alignment, lora, lambda: own.merge(lora.adapter()))
+
+
+def _to_text_scale(support: Support, d_proj: int) -> Alignment:
+    """Principal axes of the support, padded to d_proj, as long on average as the text embeddings the projector knows."""
+    fit = PCA.fit(support.embeddings, d_proj)
+    length = fit(support.embeddings.double()).square().sum(1).mean().sqrt().clamp_min(1e-12)
+    target = support.texts.double().square().sum(1).mean().sqrt()
+    return PCA(fit.mean, fit.axes * (target / length))

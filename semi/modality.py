@@ -1,0 +1,69 @@
+"""What a modality is: the interface that plugins implement. Imports neither torch nor a plugin."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from semi.assets import Asset
+    from semi.pairs import Pair
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen network from raw samples to embeddings."""
+
+    id: str
+    """Names the encoder and its version in manifests, e.g. "molecules/morgan@1"."""
+    width: int
+    """d_enc."""
+
+    def encode(self, samples: Sequence[Any]) -> np.ndarray:
+        """Embeddings (n, d_enc) or (n, t, d_enc), float32, of n samples; deterministic, sample by sample."""
+        ...
+
+
+class Modality(ABC):
+    """A kind of data. A plugin subclasses it; everything else in semi knows only this interface."""
+
+    name: ClassVar[str]
+    instruction: ClassVar[str]
+    """The prompt given with a sample when a pair brings none, e.g. "Describe this molecule."."""
+    encoders: ClassVar[tuple[str, ...]] = ("default",)
+    """Names of the encoders on offer, the default first."""
+    assets: ClassVar[tuple[Asset, ...]] = ()
+    """What `semi fetch` brings before the default encoder runs."""
+
+    @abstractmethod
+    def encoder(self, name: str | None = None) -> Encoder:
+        """Load an encoder by name (None: the default)."""
+
+    def parse(self, sample: Any, *, folder: Path | None = None) -> Any:
+        """The raw sample that `encode` takes, from its form in a pairs file (inline, or a path below `folder`).
+
+        Raises:
+            PairsError: the sample is not one of this modality.
+        """
+        return sample
+
+    def draw(self, sample: Any) -> str | None:
+        """A picture of the sample as self-contained HTML or SVG for reports, or None."""
+        return None
+
+
+class Dataset(ABC):
+    """Named pairs of one modality, split so that nothing is shared between the splits."""
+
+    name: ClassVar[str]
+    modality: ClassVar[str]
+    licence: ClassVar[str]
+    assets: ClassVar[tuple[Asset, ...]] = ()
+
+    @abstractmethod
+    def pairs(self, split: str = "train") -> list[Pair]:
+        """All pairs of "train", "validation" or "test", in a fixed order."""

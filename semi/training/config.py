@@ -1,0 +1,124 @@
+"""Configuration of the two foundation trainings: YAML, checked whole before any work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from semi.errors import InputError
+from semi.training.loop import Schedule
+
+C = TypeVar("C", bound="_Strict")
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(_Strict):
+    """Where training pairs come from: an encoded folder (`semi encode`), or a number of procedural modalities."""
+
+    encoded: Path | None = None
+    procedural: PositiveInt | None = None
+    samples: PositiveInt = 128
+    """Pairs drawn from each procedural modality."""
+    first_seed: int = 0
+    """Procedural modalities have seeds first_seed, first_seed + 1, ..."""
+    weight: PositiveFloat
+    """Share of the rows of every batch, relative to the other sources."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> SourceConfig:
+        if (self.encoded is None) == (self.procedural is None):
+            raise ValueError("give either `encoded` (a folder) or `procedural` (how many modalities)")
+        return self
+
+
+class ScheduleConfig(_Strict):
+    """See `semi.training.loop.Schedule`."""
+
+    steps: PositiveInt
+    lr: PositiveFloat
+    warmup: Annotated[int, Field(ge=0)] = 0
+    accumulate: PositiveInt = 1
+    clip: PositiveFloat = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    final_lr: Share = 0.1
+    validate_every: PositiveInt = 100
+    patience: PositiveInt | None = None
+    save_every: PositiveInt = 50
+
+    def build(self, seed: int) -> Schedule:
+        """The schedule with the run's seed."""
+        return Schedule(**self.model_dump(), seed=seed)
+
+
+class ProjectorSizes(_Strict):
+    """Shape of the shared projector; its input is as wide as the text encoder's embeddings."""
+
+    d_hidden: PositiveInt = 2048
+    soft_tokens: PositiveInt = 1
+
+
+class _Training(_Strict):
+    sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    batch: PositiveInt = 32
+    queries: PositiveInt = 8
+    """Rows of a batch that share one support set."""
+    shots: tuple[PositiveInt, PositiveInt] = (8, 64)
+    """Smallest and largest support set."""
+    schedule: ScheduleConfig
+    seed: int = 0
+
+
+class ProjectorConfig(_Training):
+    """`semi train projector`."""
+
+    language_model: str = "smollm2-135m"
+    precision: Literal["nf4", "q4_1", "bf16", "fp32"] | None = None
+    text_encoder: str = "text"
+    """The modality whose default encoder embeds captions and instructions."""
+    projector: ProjectorSizes = ProjectorSizes()
+    warm_start: Annotated[int, Field(ge=0)] = 400
+    """Steps before the language model is called: projector(text) -> mean input embeddings of the caption's parts."""
+    noise: Share = 0.5
+    """Half of the text rows get noise of up to this norm (text embeddings have norm 1), see `semi.training.sources`."""
+
+
+class HyperNetworkConfig(_Training):
+    """`semi train hypernetwork`."""
+
+    projector: Path
+    """Folder that `semi train projector` wrote."""
+    kind: Literal["ridge", "attention"] = "ridge"
+    settings: dict[str, Any] = {}
+    """Constructor arguments of the architecture."""
+    isometry: Literal["none", "haar", "householder", "signed_permutation", "hadamard"] = "haar"
+    """Applied to the embeddings of support and queries alike, a fresh one a support set."""
+
+
+def read_config(path: Path, kind: type[C]) -> C:
+    """A configuration from a YAML file; relative paths in it are relative to the working directory.
+
+    Raises:
+        InputError: the file is missing or not YAML, or settings are unknown, missing or out of range; names them all.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read", got=error.strerror) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML", got=" ".join(str(error).split())) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings", got=type(content).__name__, expected="a mapping")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        known = ", ".join(kind.model_fields)
+        raise InputError(f"{path}: " + "; ".join(problems), expected=f"settings among {known}") from error

@@ -1,0 +1,98 @@
+"""Training 2: the hypernetwork, with the projector frozen.
+
+Each batch holds a few episodes. An episode draws one modality, a support set and disjoint queries from it, and one
+isometry for the embeddings of both (never for the text embeddings), so that the geometry of the encoder has to be read
+off the pairs (SEMI section 3.2). The loss is the queries' caption loss through the adapted projector, unmerged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semi.artifacts import save_tensors
+from semi.hypernetwork import HyperNetwork
+from semi.language_model import LanguageModel
+from semi.projector import Projector
+from semi.training.config import HyperNetworkConfig
+from semi.training.loop import History, generator, train
+from semi.training.projector import VALIDATION_ROWS, VALIDATION_SHOTS
+from semi.training.sources import Episode, Family, draw_episode, pick, shares
+from semi_kernels.isometry import Hadamard, Haar, Householder, Isometry, SignedPermutation
+
+_ISOMETRIES: dict[str, Callable[[int, torch.Generator], Isometry]] = {
+    "haar": lambda d, g: Haar.sample(d, generator=g),
+    "householder": lambda d, g: Householder.sample(d, generator=g, k=min(8, d)),
+    "signed_permutation": lambda d, g: SignedPermutation.sample(d, generator=g),
+    "hadamard": lambda d, g: Hadamard.sample(d, generator=g),
+}
+
+
+def train_hypernetwork(
+    config: HyperNetworkConfig,
+    families: Sequence[Family],
+    hypernetwork: HyperNetwork,
+    projector: Projector,
+    language_model: LanguageModel,
+    instruction: Callable[[str], Tensor],
+    folder: Path,
+    *,
+    advance: Callable[[int, str], None] = lambda step, note: None,
+) -> History:
+    """Train in place, resuming what `folder` holds; hypernetwork.safetensors and metrics.jsonl are left there.
+
+    Args:
+        families: of `load_families`. Text is a modality like the others here.
+        instruction: embedding (1, d_text) of an instruction.
+    """
+    projector.requires_grad_(False)
+
+    def loss_of(episodes: Sequence[Episode], isometries: Sequence[Isometry | None]) -> Tensor:
+        soft, captions, instructions = [], [], []
+        for episode, isometry in zip(episodes, isometries, strict=True):
+            support, texts, queries = episode.tensors
+            if isometry is not None:
+                support, queries = isometry.apply(support), isometry.apply(queries)
+            alignment = hypernetwork.align(support, texts)
+            adapter = hypernetwork(alignment(support), texts, instruction(episode.source.instruction))
+            soft.append(projector.soft(alignment(queries), adapter))
+            captions += episode.captions
+            instructions += episode.instructions
+        nats, tokens = language_model.caption_loss(torch.cat(soft), instructions, captions)
+        return nats.sum() / tokens.sum()
+
+    def batch_loss(g: torch.Generator) -> Tensor:
+        episodes = []
+        for family, rows in zip(families, shares(families, config.batch), strict=True):
+            for start in range(0, rows, config.queries):
+                low, high = config.shots
+                shots = low + int(torch.randint(high - low + 1, (), generator=g))
+                episodes.append(draw_episode(pick(family.train, g), shots, min(config.queries, rows - start), g))
+        draw = _ISOMETRIES.get(config.isometry)
+        isometries = [draw(e.source.embeddings.shape[1], g) if draw else None for e in episodes]
+        return loss_of(episodes, isometries)
+
+    @torch.no_grad()
+    def validate() -> float:
+        losses = []
+        for number, family in enumerate(families):
+            g = generator(number, 11)
+            episodes = [
+                draw_episode(pick(family.validation, g), VALIDATION_SHOTS, 16, g) for _ in range(VALIDATION_ROWS // 16)
+            ]
+            losses.append(float(loss_of(episodes, [None] * len(episodes))))
+        return sum(losses) / len(losses)
+
+    history = train(
+        hypernetwork,
+        batch_loss,
+        config.schedule.build(config.seed),
+        validate=validate,
+        folder=folder,
+        advance=advance,
+    )
+    save_tensors(folder / "hypernetwork.safetensors", hypernetwork.state_dict())
+    return history

@@ -1,0 +1,122 @@
+"""From a configuration file to a finished folder: what `semi train` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semi.artifacts import OutputFolder, load_tensors, open_output, read_json, read_manifest, sha256_of, write_json
+from semi.encoding import KIND as ENCODED
+from semi.foundation import Foundation, FoundationConfig
+from semi.hypernetwork import build
+from semi.language_model import LanguageModel
+from semi.plugins import load_modality
+from semi.projector import Projector
+from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig, read_config
+from semi.training.hypernetwork import train_hypernetwork
+from semi.training.loop import History
+from semi.training.projector import train_projector, validation_losses
+from semi.training.sources import load_families
+
+Advance = Callable[[int, str], None]
+PROJECTOR = "projector"
+
+
+def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advance = lambda step, note: None) -> History:
+    """Train the shared projector of a YAML file into `out` (projector.safetensors, projector.json, metrics, curve)."""
+    config = read_config(path, ProjectorConfig)
+    inputs = _inputs(config.sources)
+    language_model = LanguageModel.load(config.language_model, precision=config.precision)
+    encoder = load_modality(config.text_encoder).encoder()
+    settings = config.model_dump(mode="json") | {"inputs": inputs, "language_model": language_model.source()}
+    with open_output(out, kind=PROJECTOR, config=settings, force=force) as output:
+        families = load_families(config.sources, encoder, output.path, advance)
+        projector, history = train_projector(
+            config, families, language_model, encoder.width, output.path, advance=advance
+        )
+        described = {
+            "language_model": language_model.source(),
+            "text_encoder": {"modality": config.text_encoder, "id": encoder.id},
+            "projector": projector.sizes,
+        }
+        write_json(output.path / "projector.json", described)
+        losses = validation_losses(projector, families, language_model)
+        _finish(output, history, ["projector.safetensors", "projector.json"], {"config": settings, "losses": losses})
+    return history
+
+
+def run_hypernetwork(
+    path: Path, out: Path, *, force: bool = False, advance: Advance = lambda step, note: None
+) -> History:
+    """Train the hypernetwork of a YAML file; `out` becomes a complete foundation."""
+    config = read_config(path, HyperNetworkConfig)
+    inputs = _inputs(config.sources)
+    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
+    read_manifest(config.projector, PROJECTOR)
+    described = read_json(config.projector / "projector.json")
+    source = described["language_model"]
+    language_model = LanguageModel.load(source["id"], precision=source["precision"])
+    encoder = load_modality(described["text_encoder"]["modality"]).encoder()
+    projector = Projector(**described["projector"])
+    projector.load_state_dict(load_tensors(config.projector / "projector.safetensors"))
+    settings = config.model_dump(mode="json") | {"inputs": inputs}
+    with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
+        families = load_families(config.sources, encoder, output.path, advance)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            hypernetwork = build(config.kind, config.settings, projector)
+        known: dict[str, Tensor] = {}
+
+        def instruction(text: str) -> Tensor:
+            if text not in known:
+                known[text] = torch.from_numpy(encoder.encode([text]))
+            return known[text]
+
+        history = train_hypernetwork(
+            config, families, hypernetwork, projector, language_model, instruction, output.path, advance=advance
+        )
+        foundation = Foundation(
+            FoundationConfig(language_model.source(), described["text_encoder"], config.kind),
+            language_model,
+            encoder,
+            projector,
+            hypernetwork,
+        )
+        files = foundation.write(output.path)
+        _finish(output, history, files, {"config": settings})
+    return history
+
+
+def draw_curve(history: History, path: Path) -> bool:
+    """The loss curve as PNG; False where matplotlib (extra `plot`) is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel="caption loss (nats per token)")
+    losses = [row["loss"] for row in history.steps]
+    width = max(1, len(losses) // 100)
+    smooth = [sum(losses[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(losses))]
+    axes.plot([row["step"] for row in history.steps], smooth, label="training", linewidth=1)
+    if history.validations:
+        seen = history.validations
+        axes.plot([v["step"] for v in seen], [v["loss"] for v in seen], "o-", label="validation", markersize=3)
+    axes.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    return True
+
+
+def _finish(output: OutputFolder, history: History, files: Sequence[str], info: dict[str, Any]) -> None:
+    drawn = ["curve.png"] if draw_curve(history, output.path / "curve.png") else []
+    output.finish([*files, "metrics.jsonl", *drawn], info | {"best": history.best, "steps": len(history.steps)})
+
+
+def _inputs(sources: Sequence[SourceConfig]) -> dict[str, str]:
+    """Hash of every encoded folder, checked before any work."""
+    manifests = {str(s.encoded): read_manifest(s.encoded, ENCODED) for s in sources if s.encoded}
+    return {name: manifest["info"]["pairs_sha256"] for name, manifest in manifests.items()}

@@ -1,0 +1,140 @@
+"""The built-in modality `vectors`, for people who bring their own encoder: a sample is its embedding already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semi.errors import InputError, PairsError
+from semi.modality import Encoder, Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class VectorEncoder:
+    """The identity. Its width is that of the first vector it sees; every other one must have it too."""
+
+    id = "vectors/identity@1"
+
+    def __init__(self) -> None:
+        self.width: int | None = None
+
+    def encode(self, samples: Sequence[Any]) -> np.ndarray:
+        """The vectors themselves, (n, width) float32.
+
+        Args:
+            samples: n vectors (width,) as `Vectors.parse` gives them, or anything it takes.
+
+        Raises:
+            PairsError: a sample is no finite vector.
+            InputError: the widths differ, or there is no vector to tell the width from.
+        """
+        import numpy as np
+
+        rows = [_vector(sample, None) for sample in samples]
+        width = self.width if self.width is not None or not rows else len(rows[0])
+        if width is None:
+            raise InputError("the width of no vectors is unknown", expected="at least one sample")
+        for number, row in enumerate(rows, start=1):
+            if len(row) != width:
+                raise InputError(
+                    f"vector {number} of {len(rows)} has another width than those before it",
+                    got=f"{len(row)} numbers",
+                    expected=f"{width} numbers",
+                    do="encode all samples with the same encoder",
+                )
+        self.width = width
+        return np.stack(rows) if rows else np.empty((0, width), np.float32)
+
+
+class Vectors(Modality):
+    """Embeddings of an encoder that semi does not know: a list of numbers, or a .npy file that holds one."""
+
+    name = "vectors"
+    instruction = "Describe this."
+
+    def encoder(self, name: str | None = None) -> Encoder:
+        """The identity.
+
+        Raises:
+            InputError: another encoder was asked for.
+        """
+        if name not in (None, *self.encoders):
+            raise InputError(f"modality 'vectors' has no encoder {name!r}", expected=", ".join(self.encoders))
+        return VectorEncoder()  # type: ignore[return-value]  # the width is None until data fixes it
+
+    def parse(self, sample: Any, *, folder: Path | None = None) -> np.ndarray:
+        """The vector (width,), float32.
+
+        Args:
+            sample: a list of numbers, the same as JSON text (a CSV cell), an array, or the path of a .npy file.
+            folder: what a relative path starts from.
+
+        Raises:
+            PairsError: not a vector, empty, or a number in it is NaN, infinite or beyond float32.
+        """
+        return _vector(sample, folder)
+
+
+def _vector(sample: Any, folder: Path | None) -> np.ndarray:
+    import numpy as np
+
+    name = "the vector"
+    if isinstance(sample, str) and sample.lstrip().startswith("["):
+        sample = _from_json(sample)
+    elif isinstance(sample, str | Path):
+        path = Path(folder or "", sample)
+        sample, name = _from_file(path), str(path)
+    # bool is an int to Python, and numpy would turn text into numbers or nested lists into tables.
+    if isinstance(sample, list | tuple):
+        for number, value in enumerate(sample, start=1):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+                raise PairsError(f"entry {number} of {name} is not a number", got=repr(value)[:80])
+        try:
+            sample = np.array(sample, np.float64)
+        except OverflowError:
+            raise PairsError(f"{name} holds an integer beyond float64", expected="finite numbers") from None
+    if not isinstance(sample, np.ndarray) or sample.dtype.kind not in "fiu" or sample.ndim != 1 or sample.size == 0:
+        got = f"shape {sample.shape} of {sample.dtype}" if isinstance(sample, np.ndarray) else repr(sample)[:80]
+        raise PairsError(
+            f"{name} is not a vector",
+            got=got,
+            expected="a non-empty list of numbers, or a .npy file with an array (width,) of numbers",
+        )
+    with np.errstate(over="ignore"):
+        vector = sample.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if bad.size:
+        raise PairsError(
+            f"entry {bad[0] + 1} of {name} is not finite in float32",
+            got=f"{sample[bad[0]]} ({bad.size} such of {vector.size})",
+            expected="finite numbers",
+            do="leave the sample out, or mend what computed it",
+        )
+    return vector
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise PairsError("the vector is broken JSON", got=f"{text[:80]} ({error})", expected="[0.1, 2, ...]") from error
+
+
+def _from_file(path: Path) -> np.ndarray:
+    """A .npy file's array; nothing pickled in it is ever run."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise PairsError(f"there is no file {path}", expected="a list of numbers or the path of a .npy file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise PairsError(f"{path} cannot be read as .npy", got=error, do="write it with numpy.save") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise PairsError(f"{path} holds several arrays", got=".npz", expected="a .npy file with one vector")
+    return array

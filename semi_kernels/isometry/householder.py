@@ -1,0 +1,67 @@
+"""A product of a few random reflections."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from semi_kernels.isometry.base import Isometry, check_size
+
+
+class Householder(Isometry):
+    """R = H_1 ... H_k, H_j = I - 2 v_j v_j^T, kept in compact WY form R = I - V T V^T; determinant (-1)^k.
+
+    Costs 4 k d flops a row and moves only a k-dimensional subspace: k is the augmentation's strength.
+    Source: Schreiber and Van Loan 1989.
+    """
+
+    kind: ClassVar[str] = "householder"
+    fusable: ClassVar[bool] = True
+
+    def __init__(self, v: Tensor, t: Tensor) -> None:
+        super().__init__(v.shape[0])
+        self.v, self.t = v, t  # (d, k), upper triangular (k, k)
+
+    @classmethod
+    def sample(
+        cls,
+        d: int,
+        *,
+        generator: torch.Generator,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        k: int = 8,
+        **options: Any,
+    ) -> Self:
+        """k reflections (1 <= k <= d) along uniform directions; see `Isometry.sample`."""
+        if options:
+            raise ValueError(f"Householder.sample: got {sorted(options)}, expected only k")
+        check_size(d, dtype)
+        if not 1 <= k <= d:
+            raise ValueError(f"Householder.sample: got k = {k}, expected 1 <= k <= d = {d}")
+        directions = torch.randn(d, k, generator=generator, device=generator.device, dtype=torch.float64)
+        # Rounded to dtype first: T below then makes R orthogonal for the directions that are really used.
+        v = (directions / directions.norm(dim=0)).to(device=device or generator.device, dtype=dtype)
+        return cls(v, _compact_wy(v))
+
+    def matrix(self) -> Tensor:
+        return torch.eye(self.d, dtype=self.v.dtype, device=self.v.device) - self.v @ self.t @ self.v.T
+
+    def _apply(self, x: Tensor) -> Tensor:
+        v = self.v.to(x)
+        return x - x @ v @ self.t.to(x) @ v.T
+
+    def _undo(self, y: Tensor) -> Tensor:
+        v = self.v.to(y)
+        return y - y @ v @ self.t.to(y).T @ v.T
+
+
+def _compact_wy(v: Tensor) -> Tensor:
+    """T (k, k) of V (d, k), from T^-1 + T^-T = V^T V: the columns need not be exactly of unit length."""
+    gram = v.double().T @ v.double()  # (k, k)
+    inverse = gram.triu(1) + torch.diag(gram.diagonal() / 2)
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    t: Tensor = torch.linalg.solve_triangular(inverse, identity, upper=True)
+    return t.to(v.dtype)

@@ -1,0 +1,1 @@
+"""Molecules for semi: modality and data set "molecules"."""

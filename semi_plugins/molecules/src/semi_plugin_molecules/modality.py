@@ -1,0 +1,50 @@
+"""The modality "molecules": a sample is a SMILES string."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rdkit.Chem.Draw import rdMolDraw2D
+
+from semi.errors import InputError
+from semi.modality import Encoder, Modality
+from semi_plugin_molecules.encoder import MorganEncoder
+from semi_plugin_molecules.smiles import read_smiles
+
+
+class Molecules(Modality):
+    """SMILES strings, encoded by RDKit (no weights, nothing to fetch)."""
+
+    name = "molecules"
+    instruction = "Describe this molecule."
+    encoders = ("morgan",)
+
+    def encoder(self, name: str | None = None) -> Encoder:
+        """The encoder "morgan".
+
+        Raises:
+            InputError: another name.
+        """
+        if name not in (None, *self.encoders):
+            raise InputError(
+                f"the modality molecules has no encoder {name!r}", got=name, expected=", ".join(self.encoders)
+            )
+        return MorganEncoder()
+
+    def parse(self, sample: Any, *, folder: Path | None = None) -> str:
+        """The SMILES string without surrounding blanks.
+
+        Raises:
+            PairsError: not valid SMILES.
+        """
+        read_smiles(sample)
+        return str(sample).strip()
+
+    def draw(self, sample: Any) -> str:
+        """Structural formula as SVG, 240 x 180 pixels."""
+        canvas = rdMolDraw2D.MolDraw2DSVG(240, 180)
+        rdMolDraw2D.PrepareAndDrawMolecule(canvas, read_smiles(sample))
+        canvas.FinishDrawing()
+        text = str(canvas.GetDrawingText())
+        return text[text.index("<svg") :]  # inline HTML takes no XML declaration
