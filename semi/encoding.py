@@ -90,6 +90,18 @@ def encode(
     return load_encoded(out)
 
 
+def embed(encoder: Encoder, samples: Sequence[Any]) -> np.ndarray:
+    """Embeddings (n, d_enc) or (n, t, d_enc), float32, of parsed samples, in memory.
+
+    Raises:
+        PairsError: there are no samples, or an embedding holds NaN or infinity (the sample is named).
+        PluginError: the encoder returned another shape than it promised.
+    """
+    if not samples:
+        raise PairsError("there is nothing to encode", got="no samples")
+    return _joined(encoder, list(_batches(encoder, samples, 0)))
+
+
 def load_encoded(folder: str | Path) -> EncodedSet:
     """The complete folder that `encode` wrote.
 
@@ -120,17 +132,14 @@ def _complete(
 ) -> None:
     """Write the shard unless it is there and whole."""
     if not _is_whole(path, len(shard)):
-        import numpy as np
         import torch
 
         batches = []
-        for batch in _batches(encoder, shard, start):
+        for batch in _batches(encoder, [pair.sample for pair in shard], start):
             batches.append(batch)
             if progress:
                 progress(start + sum(map(len, batches)), total)
-        if len({batch.shape[1:] for batch in batches}) > 1:
-            raise _wrong_shape(encoder, got=sorted({batch.shape[1:] for batch in batches}))
-        save_tensors(path, {_TENSOR: torch.from_numpy(np.concatenate(batches))})
+        save_tensors(path, {_TENSOR: torch.from_numpy(_joined(encoder, batches))})
     elif progress:
         progress(start + len(shard), total)
 
@@ -142,13 +151,21 @@ def _is_whole(path: Path, rows: int) -> bool:
         return False
 
 
-def _batches(encoder: Encoder, shard: Sequence[Pair], start: int) -> Iterator[np.ndarray]:
+def _joined(encoder: Encoder, batches: Sequence[np.ndarray]) -> np.ndarray:
     import numpy as np
 
-    for offset in range(0, len(shard), _BATCH):
-        batch = shard[offset : offset + _BATCH]
+    if len({batch.shape[1:] for batch in batches}) > 1:
+        raise _wrong_shape(encoder, got=sorted({batch.shape[1:] for batch in batches}))
+    return np.concatenate(batches)
+
+
+def _batches(encoder: Encoder, samples: Sequence[Any], start: int) -> Iterator[np.ndarray]:
+    import numpy as np
+
+    for offset in range(0, len(samples), _BATCH):
+        batch = samples[offset : offset + _BATCH]
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinity, and refused below
-            embeddings = np.asarray(encoder.encode([pair.sample for pair in batch])).astype(np.float32, copy=False)
+            embeddings = np.asarray(encoder.encode(list(batch))).astype(np.float32, copy=False)
         if embeddings.ndim not in (2, 3) or len(embeddings) != len(batch) or embeddings.shape[-1] != encoder.width:
             raise _wrong_shape(encoder, got=embeddings.shape, n=len(batch))
         finite = np.isfinite(embeddings).reshape(len(batch), -1).all(axis=1)
@@ -156,7 +173,7 @@ def _batches(encoder: Encoder, shard: Sequence[Pair], start: int) -> Iterator[np
             bad = int(np.argmin(finite))
             raise PairsError(
                 f"the embedding of sample {start + offset + bad + 1} holds NaN or infinity",
-                got=f"sample {_brief(batch[bad].sample)}",
+                got=f"sample {_brief(batch[bad])}",
                 expected="finite numbers",
                 do=f"leave the sample out, or report it to the author of encoder {encoder.id}",
             )

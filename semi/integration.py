@@ -83,9 +83,7 @@ class Integration:
         self.alignment, self.memory, self.adapter = alignment, memory, adapter
         self.projector = projector.to(language_model.device).requires_grad_(False)
 
-    def describe(
-        self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48
-    ) -> str | list[str]:
+    def describe(self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48) -> str | list[str]:
         """Text for one sample, or a list of texts for a list of samples (see `is_many`).
 
         Args:
@@ -153,6 +151,13 @@ class Integration:
         save_tensors(output.path / self.FILES[1], tensors)
         info = {"record_sha256": config_hash(described), "metrics": self.record.metrics}
         output.finish([*self.FILES, *extra], info)
+
+    @classmethod
+    def modality_of(cls, folder: str | Path) -> str:
+        """The name of the modality of a saved integration, without loading anything else."""
+        read_manifest(folder, cls.KIND)
+        name: str = read_json(Path(folder) / cls.FILES[0])["modality"]
+        return name
 
     @classmethod
     def load(

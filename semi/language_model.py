@@ -74,9 +74,7 @@ class LanguageModel:
             rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
         return torch.stack(rows)
 
-    def caption_loss(
-        self, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]
-    ) -> tuple[Tensor, Tensor]:
+    def caption_loss(self, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the captions, end-of-turn token included, and of nothing else.
 
         Args:
@@ -102,10 +100,12 @@ class LanguageModel:
         inputs, mask = _pad(rows, left=False)  # (n, L, d_lm), (n, L)
         hidden = self._forward(inputs, mask, prefix)  # (n, L, d_lm)
         lengths = torch.tensor([len(t) for t in targets], device=self.device)
-        spots = torch.cat([
-            i * inputs.shape[1] + torch.arange(len(row) - len(t), len(row), device=self.device)
-            for i, (row, t) in enumerate(zip(rows, targets, strict=True))
-        ])
+        spots = torch.cat(
+            [
+                i * inputs.shape[1] + torch.arange(len(row) - len(t), len(row), device=self.device)
+                for i, (row, t) in enumerate(zip(rows, targets, strict=True))
+            ]
+        )
         logits = self._head(hidden.flatten(0, 1)[spots]).float()  # (tokens, vocabulary)
         nats = torch.nn.functional.cross_entropy(logits, self._ids(sum(targets, [])), reduction="none")
         owner = torch.arange(len(rows), device=self.device).repeat_interleave(lengths)
@@ -177,7 +177,9 @@ class LanguageModel:
         if ids not in self._prefixes:
             with torch.no_grad():
                 cache = self._decoder(self._ids(ids)[None], use_cache=True).past_key_values
-            self._prefixes = {ids: [(layer.keys, layer.values) for layer in cache.layers]}  # one is kept: they are large
+            self._prefixes = {
+                ids: [(layer.keys, layer.values) for layer in cache.layers]
+            }  # one is kept: they are large
         return self._prefixes[ids]
 
     def _ids(self, ids: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import semi
-from semi.cli import doctor, encode, fetch, plugins, train
+from semi.cli import adapt, chat, convert, demo, describe, doctor, encode, eval, fetch, plugins, train
 from semi.cli._common import guard
 
 app = typer.Typer(
@@ -21,9 +21,15 @@ app = typer.Typer(
 
 # Verbs in the order of `semi --help`. Their bodies import what they need; their modules import next to nothing.
 _VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo.command,
     "fetch": fetch.command,
     "plugins": plugins.command,
+    "adapt": adapt.command,
+    "describe": describe.command,
+    "chat": chat.command,
+    "eval": eval.command,
     "encode": encode.command,
+    "convert": convert.command,
     "doctor": doctor.command,
 }
 for _name, _command in _VERBS.items():

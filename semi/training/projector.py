@@ -46,7 +46,9 @@ def train_projector(
         projector = Projector(d_text, config.projector.d_hidden, language_model.d_lm, config.projector.soft_tokens)
     if config.warm_start:
         schedule = Schedule(config.warm_start, lr=1e-3, warmup=20, seed=config.seed, save_every=config.warm_start)
-        train(projector, _warm_start(projector, families, language_model), schedule, folder=_made(folder / "warm-start"))
+        train(
+            projector, _warm_start(projector, families, language_model), schedule, folder=_made(folder / "warm-start")
+        )
 
     def batch_loss(g: torch.Generator) -> Tensor:
         x, captions, instructions = [], [], []

@@ -13,15 +13,15 @@ class Isometry(ABC):
     """An orthogonal map R of R^d, applied to rows: `apply(x) == x @ matrix()`, `undo(apply(x)) == x`.
 
     Drawn with `sample` on the generator's device, so one seed gives one isometry whatever device it then lives on.
-    An isometry follows the dtype and device of what it is applied to.
+    An isometry follows the dtype and device of what it is applied to, and computes in float32 at least.
     """
 
     kind: ClassVar[str]
     fusable: ClassVar[bool]
-    """Can ride a kernel (it costs O(d) memory and far less than d^2 a row); a dense matrix cannot."""
+    """Can ride a kernel: its application to a row costs far less than the layer it would be fused into."""
 
-    def __init__(self, d: int) -> None:
-        self.d = d
+    def __init__(self, d: int, dtype: torch.dtype) -> None:
+        self.d, self.dtype = d, dtype
 
     @classmethod
     @abstractmethod
@@ -40,7 +40,7 @@ class Isometry(ABC):
             d: width of the space.
             generator: the only source of randomness.
             device: where its tensors live; None: the generator's.
-            dtype: of its floating point tensors.
+            dtype: of `matrix()`; what it is computed from is float32 at least.
             options: of the subclass (`k` of Householder, `rounds` of Hadamard).
 
         Raises:
@@ -49,15 +49,15 @@ class Isometry(ABC):
 
     def apply(self, x: Tensor) -> Tensor:
         """x R, (..., d) -> (..., d). Raises ValueError for another width or a dtype without fractions."""
-        return self._apply(self._checked(x))
+        return self._apply(self._checked(x)).to(x.dtype)
 
     def undo(self, y: Tensor) -> Tensor:
         """y R^T, (..., d) -> (..., d): the inverse of `apply`. Raises as `apply`."""
-        return self._undo(self._checked(y))
+        return self._undo(self._checked(y)).to(y.dtype)
 
-    @abstractmethod
     def matrix(self) -> Tensor:
         """R, dense (d, d)."""
+        return self._matrix().to(self.dtype)
 
     @abstractmethod
     def _apply(self, x: Tensor) -> Tensor: ...
@@ -65,12 +65,20 @@ class Isometry(ABC):
     @abstractmethod
     def _undo(self, y: Tensor) -> Tensor: ...
 
+    @abstractmethod
+    def _matrix(self) -> Tensor: ...
+
     def _checked(self, x: Tensor) -> Tensor:
         if x.ndim == 0 or x.shape[-1] != self.d or not x.is_floating_point():
             raise ValueError(
                 f"{type(self).__name__}: got shape {tuple(x.shape)} of {x.dtype}, expected a real (..., {self.d})"
             )
-        return x
+        return x.to(at_least_32_bits(x.dtype))
+
+
+def at_least_32_bits(dtype: torch.dtype) -> torch.dtype:
+    """The dtype to compute in: rounded to 16 bits, a map would not be an isometry any more."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def check_size(d: int, dtype: torch.dtype) -> None:

@@ -24,7 +24,7 @@ class Hadamard(Isometry):
     fusable: ClassVar[bool] = True
 
     def __init__(self, permutations: Sequence[SignedPermutation]) -> None:
-        super().__init__(permutations[0].d)
+        super().__init__(permutations[0].d, permutations[0].dtype)
         self.permutations = tuple(permutations)
         self.blocks = [1 << bit for bit in reversed(range(self.d.bit_length())) if self.d >> bit & 1]
 
@@ -49,9 +49,8 @@ class Hadamard(Isometry):
             [SignedPermutation.sample(d, generator=generator, device=device, dtype=dtype) for _ in range(rounds)]
         )
 
-    def matrix(self) -> Tensor:
-        sign = self.permutations[0].sign
-        return self._apply(torch.eye(self.d, dtype=sign.dtype, device=sign.device))
+    def _matrix(self) -> Tensor:
+        return self.apply(torch.eye(self.d, device=self.permutations[0].sign.device, dtype=self.dtype))
 
     def _apply(self, x: Tensor) -> Tensor:
         for permutation in self.permutations:

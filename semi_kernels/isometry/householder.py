@@ -7,22 +7,26 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from semi_kernels.isometry.base import Isometry, check_size
+from semi_kernels.isometry.base import Isometry, at_least_32_bits, check_size
 
 
 class Householder(Isometry):
-    """R = H_1 ... H_k, H_j = I - 2 v_j v_j^T, kept in compact WY form R = I - V T V^T; determinant (-1)^k.
+    """R = H_1 ... H_k with H_j = I - 2 v_j v_j^T / |v_j|^2, in compact WY form R = I - V T V^T; determinant (-1)^k.
 
     Costs 4 k d flops a row and moves only a k-dimensional subspace: k is the augmentation's strength.
     Source: Schreiber and Van Loan 1989.
+
+    Args:
+        v: the directions (d, k), of any length.
+        dtype: of `matrix()`; None: that of v.
     """
 
     kind: ClassVar[str] = "householder"
     fusable: ClassVar[bool] = True
 
-    def __init__(self, v: Tensor, t: Tensor) -> None:
-        super().__init__(v.shape[0])
-        self.v, self.t = v, t  # (d, k), upper triangular (k, k)
+    def __init__(self, v: Tensor, dtype: torch.dtype | None = None) -> None:
+        super().__init__(v.shape[0], dtype or v.dtype)
+        self.v, self.t = v, _compact_wy(v)  # (d, k), upper triangular (k, k)
 
     @classmethod
     def sample(
@@ -42,12 +46,15 @@ class Householder(Isometry):
         if not 1 <= k <= d:
             raise ValueError(f"Householder.sample: got k = {k}, expected 1 <= k <= d = {d}")
         directions = torch.randn(d, k, generator=generator, device=generator.device, dtype=torch.float64)
-        # Rounded to dtype first: T below then makes R orthogonal for the directions that are really used.
-        v = (directions / directions.norm(dim=0)).to(device=device or generator.device, dtype=dtype)
-        return cls(v, _compact_wy(v))
+        unit = directions / directions.norm(dim=0)
+        return cls(unit.to(device=device or generator.device, dtype=at_least_32_bits(dtype)), dtype)
 
-    def matrix(self) -> Tensor:
-        return torch.eye(self.d, dtype=self.v.dtype, device=self.v.device) - self.v @ self.t @ self.v.T
+    def apply_left(self, x: Tensor) -> Tensor:
+        """R x, (d, n) -> (d, n)."""
+        return x - self.v @ (self.t @ (self.v.T @ x))
+
+    def _matrix(self) -> Tensor:
+        return self.apply_left(torch.eye(self.d, dtype=self.v.dtype, device=self.v.device))
 
     def _apply(self, x: Tensor) -> Tensor:
         v = self.v.to(x)
@@ -59,7 +66,7 @@ class Householder(Isometry):
 
 
 def _compact_wy(v: Tensor) -> Tensor:
-    """T (k, k) of V (d, k), from T^-1 + T^-T = V^T V: the columns need not be exactly of unit length."""
+    """T (k, k) of V (d, k), from T^-1 + T^-T = V^T V: R is orthogonal for the directions as they are rounded."""
     gram = v.double().T @ v.double()  # (k, k)
     inverse = gram.triu(1) + torch.diag(gram.diagonal() / 2)
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)

@@ -17,7 +17,7 @@ class SignedPermutation(Isometry):
     fusable: ClassVar[bool] = True
 
     def __init__(self, index: Tensor, sign: Tensor) -> None:
-        super().__init__(len(index))
+        super().__init__(len(index), sign.dtype)
         self.index, self.sign = index, sign  # (d,) int64, (d,) of -1 and 1
         self._inverse = index.argsort()
 
@@ -40,7 +40,7 @@ class SignedPermutation(Isometry):
         sign = 1 - 2 * torch.randint(2, (d,), generator=generator, device=source)
         return cls(index.to(target), sign.to(device=target, dtype=dtype))
 
-    def matrix(self) -> Tensor:
+    def _matrix(self) -> Tensor:
         dense = torch.zeros(self.d, self.d, dtype=self.sign.dtype, device=self.sign.device)
         dense[self.index, torch.arange(self.d, device=self.index.device)] = self.sign
         return dense

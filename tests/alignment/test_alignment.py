@@ -17,6 +17,7 @@ from semi.alignment import (
     FeatureSelection,
     Identity,
     Nystroem,
+    Standardise,
     ZeroPad,
     restore_alignment,
 )
@@ -33,6 +34,7 @@ def embeddings(n: int, d: int = D, seed: int = 0) -> Tensor:
 FITTED: dict[str, Callable[[], Alignment]] = {
     "identity": lambda: Identity(D),
     "zero_pad": lambda: ZeroPad(D, 12),
+    "standardise": lambda: Standardise.fit(embeddings(20)),
     "feature_selection": lambda: FeatureSelection.fit(embeddings(20), 5),
     "pca": lambda: PCA.fit(embeddings(20), 4),
     "nystroem": lambda: Nystroem.fit(embeddings(20), "rbf", 0.5),
@@ -86,7 +88,7 @@ def damaged(settings: dict[str, Any], tensors: dict[str, Tensor]) -> list[tuple[
     cases.append((settings, tensors | {"extra": torch.zeros(1)}))
     for name, tensor in tensors.items():
         cases.append((settings, {k: v for k, v in tensors.items() if k != name}))
-        cases.append((settings, tensors | {name: tensor[..., :-1]}))
+        cases.append((settings, tensors | {name: tensor[None]}))
         cases.append((settings, tensors | {name: torch.full_like(tensor, float("nan"), dtype=torch.float64)}))
     return cases
 
@@ -118,6 +120,15 @@ def test_zero_padding_keeps_the_embedding_and_adds_zeros() -> None:
     assert torch.equal(ZeroPad(D, 12)(x), torch.cat([x, torch.zeros(3, 3)], dim=1))
     with pytest.raises(InputError, match="narrower"):
         ZeroPad(12, D)
+
+
+def test_standardising_centres_and_keeps_the_ratios_of_distances() -> None:
+    x = 7 * embeddings(20) + 3
+    y = Standardise.fit(x)(x)
+    torch.testing.assert_close(y.mean(dim=0), torch.zeros(D), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y.square().mean(), torch.tensor(1.0))
+    ratios = torch.pdist(y) / torch.pdist(x)
+    torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))
 
 
 def test_pca_keeps_the_distances_of_its_samples() -> None:

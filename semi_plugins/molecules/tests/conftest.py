@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from semi_plugin_molecules.dataset import IDENTIFIERS
 from semi_plugin_molecules.phases import SOURCES
 

@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from semi.errors import InputError
 from semi_plugin_molecules import dataset
 from semi_plugin_molecules.assets import CHEMICALS
 from semi_plugin_molecules.dataset import Molecule, MoleculesDataset, balanced, read_molecules
@@ -15,6 +13,8 @@ from semi_plugin_molecules.facts import facts_of
 from semi_plugin_molecules.phases import state_at_room_temperature
 from semi_plugin_molecules.smiles import read_smiles
 from semi_plugin_molecules.splits import SHARES, framework
+
+from semi.errors import InputError
 
 
 @pytest.mark.parametrize(

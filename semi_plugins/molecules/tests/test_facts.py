@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from rdkit import Chem
-
 from semi_plugin_molecules.dataset import FAMILIES as KEPT
 from semi_plugin_molecules.facts import FAMILIES, Facts, facts_of
 from semi_plugin_molecules.smiles import read_smiles
@@ -15,7 +14,7 @@ KNOWN = {
     "ethanol": ("CCO", Facts("alcohol", "open chain", "small", ())),
     "glycine": ("NCC(=O)O", Facts("carboxylic acid", "open chain", "small", ())),
     "chloroform": ("ClC(Cl)Cl", Facts("halide", "open chain", "small", ("chlorine",))),
-    "caffeine": ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", Facts("other", "heteroaromatic ring", "medium", ())),
+    "caffeine": ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", Facts("carbonyl compound", "heteroaromatic ring", "large", ())),
     "naphthol": ("Oc1cccc2ccccc12", Facts("phenol", "fused aromatic rings", "medium", ())),
     "cyclohexanone": ("O=C1CCCCC1", Facts("ketone", "aliphatic ring", "small", ())),
     "butyrolactone": ("O=C1CCCO1", Facts("ester", "aliphatic ring", "small", ())),
@@ -29,7 +28,7 @@ KNOWN = {
     "acetyl chloride": ("CC(=O)Cl", Facts("acyl halide", "open chain", "small", ("chlorine",))),
     "aniline": ("Nc1ccccc1", Facts("amine", "benzene ring", "small", ())),
     "trimethylamine": ("CN(C)C", Facts("amine", "open chain", "small", ())),
-    "nitrobenzene": ("O=[N+]([O-])c1ccccc1", Facts("nitro compound", "benzene ring", "medium", ())),
+    "nitrobenzene": ("O=[N+]([O-])c1ccccc1", Facts("nitro compound", "benzene ring", "small", ())),
     "anisole": ("COc1ccccc1", Facts("ether", "benzene ring", "small", ())),
     "furan": ("c1ccoc1", Facts("other", "heteroaromatic ring", "small", ())),
     "thiophene": ("c1ccsc1", Facts("other", "heteroaromatic ring", "small", ("sulfur",))),

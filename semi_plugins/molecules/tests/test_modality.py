@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import rdBase
-
-from semi.errors import InputError, PairsError
-from semi.modality import Encoder
 from semi_plugin_molecules import plugin
 from semi_plugin_molecules.encoder import BITS, MorganEncoder, descriptor_functions
 from semi_plugin_molecules.modality import Molecules
+
+from semi.errors import InputError, PairsError
+from semi.modality import Encoder
 
 SMILES = (
     "CC(=O)Oc1ccccc1C(=O)O", "c1ccccc1", "CCO", "NCC(=O)O", "ClC(Cl)Cl", "C", "[Na+].[Cl-]", "C" * 60,

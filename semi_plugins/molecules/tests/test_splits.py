@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from semi_plugin_molecules.smiles import read_smiles
 from semi_plugin_molecules.splits import SHARES, framework, split_by_group
 

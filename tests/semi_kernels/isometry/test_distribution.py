@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 from semi_kernels.isometry import Haar, SignedPermutation
+from semi_kernels.isometry.haar import BLOCK
 
 D, DRAWS = 6, 4000
 LEVEL = 1e-3  # the seeds are fixed: a p-value below this means a wrong distribution, not bad luck
@@ -37,6 +38,18 @@ def test_entries_are_coordinates_of_a_uniform_unit_vector(ours: np.ndarray, row:
     """(x + 1) / 2 ~ Beta((d-1)/2, (d-1)/2). Without the sign fix, entries of the first column have one sign."""
     marginal = stats.beta((D - 1) / 2, (D - 1) / 2, loc=-1, scale=2)
     assert stats.kstest(ours[:, row, column], marginal.cdf).pvalue > LEVEL
+
+
+def test_entries_are_distributed_alike_in_all_blocks_of_reflections() -> None:
+    """A width of more than one block: corners, and both sides of the seam."""
+    d, draws = BLOCK + 6, 400
+    generator = torch.Generator().manual_seed(3)
+    matrices = np.stack([Haar.sample(d, generator=generator).matrix().numpy() for _ in range(draws)])
+    marginal = stats.beta((d - 1) / 2, (d - 1) / 2, loc=-1, scale=2)
+    for row, column in ((0, 0), (BLOCK - 1, BLOCK - 1), (BLOCK, BLOCK), (BLOCK - 1, BLOCK), (d - 1, d - 1), (d - 1, 0)):
+        assert stats.kstest(matrices[:, row, column], marginal.cdf).pvalue > LEVEL
+    trace = np.trace(matrices, axis1=1, axis2=2)
+    assert stats.kstest(trace, stats.norm.cdf).pvalue > LEVEL  # Diaconis and Shahshahani 1994: N(0, 1) for large d
 
 
 def test_joint_moments_are_those_of_the_haar_measure(ours: np.ndarray) -> None:

@@ -26,7 +26,7 @@ ARTICLES = {
 
 
 def caption(key: str, facts: Facts, state: str) -> tuple[str, dict[str, str]]:
-    """A caption of about 5 to 12 words and the slots behind it.
+    """A caption of 6 to 13 words and the slots behind it.
 
     Family, rings and up to two elements are always told; of size and state, both (60 %), only the state (25 %) or only
     the size (15 %).

@@ -23,7 +23,7 @@ from semi_plugin_molecules.splits import SHARES, framework, split_by_group
 IDENTIFIERS = tuple(
     f"Identifiers/chemical identifiers {part}.tsv" for part in ("example user db", "pubchem small", "pubchem large")
 )
-"""The first, whatever its name, holds some of the commonest substances (aspirin, butane, ...), which the others lack."""
+"""The first, whatever its name, holds some very common substances (aspirin, butane, ...) that the others lack."""
 ORDINARY = {1, 6, 7, 8, 9, 15, 16, 17, 35, 53}  # H C N O F P S Cl Br I
 HEAVY_ATOMS = range(3, 41)
 FAMILIES = (

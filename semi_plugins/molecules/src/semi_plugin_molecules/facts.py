@@ -7,7 +7,7 @@ from functools import cache
 
 from rdkit import Chem
 
-# The principal family is the first that matches. Order: seniority of classes as in IUPAC's nomenclature (P-41),
+# The principal family is the first that matches. Order: in the main the seniority of classes of IUPAC (P-41),
 # then what nomenclature only knows as prefixes (ether, nitro, halide).
 # Classes outside the data set are listed so that, say, a urea is never called an amine.
 FAMILIES: tuple[tuple[str, str], ...] = (
@@ -46,7 +46,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 ELEMENTS = {17: "chlorine", 9: "fluorine", 35: "bromine", 53: "iodine", 16: "sulfur", 15: "phosphorus"}
 
 SMALL, LARGE = 9, 14
-"""Heavy atoms: fewer than 9 is small, more than 14 is large; near the data set's tertiles."""
+"""Heavy atoms: up to 9 is small, from 14 on is large; near the tertiles of the data set."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def facts_of(molecule: Chem.Mol) -> Facts:
     return Facts(
         family=next((name for name, pattern in _patterns() if molecule.HasSubstructMatch(pattern)), "other"),
         rings=_rings(molecule),
-        size="small" if heavy < SMALL else "large" if heavy > LARGE else "medium",
+        size="small" if heavy <= SMALL else "large" if heavy >= LARGE else "medium",
         elements=tuple(name for number, name in ELEMENTS.items() if number in present),
     )
 

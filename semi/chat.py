@@ -1,0 +1,41 @@
+"""A conversation about samples: several turns, several samples, one language model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from semi.integration import Integration
+from semi.prompts import render, with_placeholders
+
+
+class Conversation:
+    """Turns of a user and the language model; samples added before a turn stand in front of its text."""
+
+    def __init__(self, integration: Integration, *, max_new_tokens: int = 96) -> None:
+        self.integration, self.max_new_tokens = integration, max_new_tokens
+        self._messages: list[dict[str, str]] = []
+        self._soft: list[Tensor] = []
+        self._waiting = 0
+
+    def add(self, sample: Any) -> None:
+        """Put a sample into the next turn.
+
+        Raises:
+            PairsError: it is not a sample of the integration's modality.
+        """
+        embedding = self.integration.embed([self.integration.modality.parse(sample)])
+        self._soft.append(self.integration.soft(embedding)[0])
+        self._waiting += 1
+
+    def say(self, text: str) -> str:
+        """The model's answer to a turn."""
+        content = with_placeholders(text, self._waiting) if self._waiting else text
+        self._messages.append({"role": "user", "content": content})
+        self._waiting = 0
+        model = self.integration.language_model
+        prompt = render(model.tokenizer, self._messages)
+        answer = model.generate([self._soft], [prompt], max_new_tokens=self.max_new_tokens)[0]
+        self._messages.append({"role": "assistant", "content": answer})
+        return answer

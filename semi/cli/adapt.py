@@ -1,0 +1,125 @@
+"""`semi adapt`: a modality from a few pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semi.cli._common import FORCE, QUIET, SEED, progress
+from semi.errors import InputError
+
+if TYPE_CHECKING:
+    from semi.modality import Modality
+    from semi.pairs_io import PairList
+
+
+def command(
+    modality: Annotated[str, typer.Argument(help="What the samples are: `semi plugins` lists them; or vectors.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; an interrupted run resumes.")],
+    pairs: Annotated[str | None, typer.Option("--pairs", help="A .jsonl or .csv file, or a data set's name.")] = None,
+    samples: Annotated[Path | None, typer.Option("--samples", help="A .npy or .npz file, instead of --pairs.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="A .csv file with a label for each sample.")] = None,
+    template: Annotated[
+        str, typer.Option("--template", help="The caption of a label, e.g. 'The person is {label}.'")
+    ] = "This is {label}.",
+    shots: Annotated[
+        int | None, typer.Option("--shots", "-k", help="Pairs drawn by the seed; all if not given.")
+    ] = None,
+    seed: SEED = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="Gradient steps; 0 for none.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    method: Annotated[str, typer.Option("--method", help="semi, scratch, finetune or lora.")] = "semi",
+    encoder: Annotated[str | None, typer.Option("--encoder", help="One of the modality's encoders.")] = None,
+    foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Of the language model: nf4, q4_1, bf16 or fp32.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
+    diagnose: Annotated[bool, typer.Option(help="Judge the pairs by leaving them out.")] = True,
+    force: FORCE = False,
+    quiet: QUIET = False,
+) -> None:
+    """Teach the language model a kind of data from a few (sample, caption) pairs."""
+    from semi.plugins import load_modality
+
+    kind = load_modality(modality)
+    found = _read(kind, pairs, samples, labels, template, skip_bad)
+    for problem in found.skipped:
+        typer.echo(f"skipped {problem}", err=True)
+    if found.skipped:
+        typer.echo(f"skipped {len(found.skipped)} of {len(found.skipped) + len(found.pairs)} pairs", err=True)
+    from semi.pairs_io import draw_shots
+
+    drawn = draw_shots(found.pairs, len(found.pairs) if shots is None else shots, seed)
+
+    from semi.adaptation import Settings, adapt
+    from semi.foundation import Foundation
+    from semi.methods import METHODS
+
+    if method not in METHODS:
+        raise InputError("unknown method", got=method, expected=", ".join(METHODS))
+    settings = Settings(method, None, seed, steps, lr, encoder=encoder, diagnose=diagnose)  # type: ignore[arg-type]
+    with progress("Adapting", settings.schedule().steps, quiet=quiet) as bar:
+        loaded = Foundation.load(foundation, precision=precision)  # type: ignore[arg-type]
+        integration = adapt(
+            loaded,
+            kind,
+            drawn,
+            settings=settings,
+            out=out,
+            force=force,
+            advance=lambda step, note: bar.to(step, description=note),
+        )
+    typer.echo(f"{out}: {modality} from {len(drawn)} pairs, method {method}, seed {seed}")
+    for line in summary(integration.record.metrics):
+        typer.echo(line)
+
+
+def summary(metrics: dict[str, Any]) -> list[str]:
+    """What the diagnosis says, in lines for people."""
+    lines = []
+    curve = metrics.get("training_loss") or []
+    if curve:
+        lines.append(f"caption loss on the pairs: {curve[0]:.2f} -> {curve[-1]:.2f} nats a token in {len(curve)} steps")
+    found = metrics.get("diagnosis")
+    if not found:
+        return lines
+    if "note" in found:
+        return [*lines, found["note"]]
+    lines.append(
+        f"left-out pairs ({found['protocol']}): loss {found['loss']:.2f}, "
+        f"the right caption of {round(1 / found['chance'])} in {found['accuracy']:.0%} (chance {found['chance']:.0%})"
+    )
+    if found["worst"]:
+        lines.append("worst pairs, possibly mislabelled:")
+        lines += [f"  {w['sample']}: {w['caption']!r}, more like {w['likelier']!r}" for w in found["worst"]]
+    if found["few_shots"]:
+        few = ", ".join(f"{f['slot']}={f['value']} ({f['shots']})" for f in found["few_shots"][:8])
+        more = len(found["few_shots"]) - 8
+        lines.append(f"few shots: {few}{f' and {more} more' if more > 0 else ''}")
+    if found["more"]:
+        lines.append(found["more"]["sentence"])
+    return lines
+
+
+def _read(
+    kind: Modality,
+    pairs: str | None,
+    samples: Path | None,
+    labels: Path | None,
+    template: str,
+    skip_bad: bool,
+) -> PairList:
+    from semi.pairs_io import read_labelled, read_pairs
+
+    if (pairs is None) == (samples is None):
+        raise InputError(
+            "where are the pairs?", got="both" if pairs else "neither", expected="--pairs, or --samples with --labels"
+        )
+    if pairs is not None:
+        return read_pairs(pairs, modality=kind, skip_bad=skip_bad)
+    if samples is None or labels is None:
+        raise InputError("--samples needs --labels", do="give a .csv file with one label for each sample")
+    return read_labelled(samples, labels, template, modality=kind, skip_bad=skip_bad)

@@ -1,0 +1,43 @@
+"""`semi eval`: scores on held-out pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semi.cli._common import JSON, emit_json
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `semi adapt` wrote.")],
+    pairs: Annotated[str, typer.Option("--pairs", help="A .jsonl or .csv file, or a data set's name (split test).")],
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Score N pairs, drawn with seed 0.")] = None,
+    generate: Annotated[bool, typer.Option(help="Also write text: ROUGE-L and attribute accuracy.")] = True,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Score an integration: caption loss per token, ROUGE-L, attribute accuracy."""
+    from semi.evaluation import evaluate
+    from semi.integration import Integration
+    from semi.pairs_io import draw_shots, read_pairs
+    from semi.plugins import load_modality
+
+    found = read_pairs(pairs, modality=load_modality(Integration.modality_of(folder)), split="test", skip_bad=skip_bad)
+    chosen = draw_shots(found.pairs, min(limit, len(found.pairs)), 0) if limit else found.pairs
+    scores = evaluate(Integration.load(folder), chosen, generate=generate)
+    result = {
+        "n": scores.n,
+        "loss": scores.loss,
+        "loss_shuffled": scores.loss_shuffled,
+        "rouge_l": scores.rouge_l,
+        "attribute_accuracy": scores.attribute_accuracy,
+        "skipped": len(found.skipped),
+    }
+    if as_json:
+        emit_json(result)
+        return
+    for name, value in result.items():
+        if value is not None:
+            typer.echo(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")

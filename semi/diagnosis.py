@@ -1,0 +1,158 @@
+"""What the pairs themselves say about an adaptation: loss and accuracy on pairs left out, doubtful pairs, more shots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semi.evaluation import caption_nats
+from semi.language_model import LanguageModel
+from semi.methods import Method, Start
+from semi.pairs import Pair
+from semi.training.loop import generator
+
+CANDIDATES = 8
+"""Captions a left-out sample's own one has to beat: itself and up to 7 others of the support set."""
+FOLDS = 4
+FEW = 3
+"""A class with fewer shots than this is reported."""
+WORST = 3
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How the adaptation at hand begins and trains, to do it again without some of the pairs.
+
+    Attributes:
+        begin: pairs by index -> start.
+        fit: trains a start on the pairs by index, in place.
+        embeddings: (k, d_enc) or (k, t, d_enc).
+    """
+
+    begin: Callable[[Tensor], Start]
+    fit: Callable[[Start, Tensor], object]
+    embeddings: Tensor
+    method: Method
+
+    @torch.no_grad()
+    def soft(self, begun: Start, index: Tensor) -> Tensor:
+        """Soft tokens (n, t, d_lm) of the pairs at `index`."""
+        return begun.module.soft(begun.alignment(self.embeddings[index]))
+
+    def left_out(self) -> tuple[Tensor, str]:
+        """Soft tokens (k, t, d_lm) of every pair from an adaptation that has not seen it, and how they came about.
+
+        SEMI's start is refitted without each pair in milliseconds, so it is left out one by one, with no gradient step.
+        A baseline is nothing without training: it is trained again on k - k/4 pairs, four times.
+        """
+        k = len(self.embeddings)
+        everything = torch.arange(k)
+        if self.method == "semi":
+            soft = [self.soft(self.begin(everything[everything != i]), everything[i : i + 1]) for i in range(k)]
+            return torch.cat(soft), "leave-one-out, no gradient step"
+        parts: dict[int, Tensor] = {}
+        folds = min(FOLDS, k)
+        for fold in range(folds):
+            held = everything[everything % folds == fold]
+            begun = self.begin(everything[everything % folds != fold])
+            self.fit(begun, everything[everything % folds != fold])
+            parts |= dict(zip(held.tolist(), self.soft(begun, held), strict=True))
+        return torch.stack([parts[i] for i in range(k)]), f"{folds}-fold, trained again"
+
+
+def diagnose(
+    trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], *, seed: int
+) -> dict[str, Any]:
+    """Everything `semi adapt` reports at its end; JSON-able."""
+    k = len(pairs)
+    if k < 4:
+        return {"note": "fewer than 4 pairs: nothing can be left out"}
+    soft, protocol = trainer.left_out()
+    losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
+    own = [row[0][1] for row in losses]
+    nats, tokens = caption_nats(model, soft, instructions, [pair.caption for pair in pairs])
+    right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
+    margins = [
+        (own[i] - min(loss for _, loss in row[1:]), min(row[1:], key=lambda c: c[1])[0]) if row[1:] else (0.0, "")
+        for i, row in enumerate(losses)
+    ]
+    doubtful = sorted((i for i in range(k) if margins[i][0] > 0), key=lambda i: -margins[i][0])[:WORST]
+    return {
+        "protocol": protocol,
+        "loss": round(float(nats.sum() / tokens.sum()), 4),
+        "accuracy": round(sum(right) / k, 4),
+        "chance": round(sum(1 / len(row) for row in losses) / k, 4),
+        "worst": [
+            {"sample": _brief(pairs[i].sample), "caption": pairs[i].caption, "likelier": margins[i][1],
+             "margin": round(margins[i][0], 3)}
+            for i in doubtful
+        ],
+        "few_shots": _few(pairs),
+        "more": _more(trainer, model, pairs, instructions, seed) if trainer.method == "semi" and k >= 16 else None,
+    }  # fmt: skip
+
+
+def _candidate_losses(
+    soft: Tensor, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
+) -> list[list[tuple[str, float]]]:
+    """For every pair, (caption, loss per token) of its own caption and of some other distinct ones."""
+    distinct = sorted({pair.caption for pair in pairs})
+    rows: list[list[str]] = []
+    for i, pair in enumerate(pairs):
+        others = [caption for caption in distinct if caption != pair.caption]
+        picks = torch.randperm(len(others), generator=generator(seed, i))[: CANDIDATES - 1].tolist()
+        rows.append([pair.caption, *(others[j] for j in picks)])
+    owner = [i for i, row in enumerate(rows) for _ in row]
+    nats, tokens = caption_nats(
+        model, soft[torch.tensor(owner)], [instructions[i] for i in owner], [c for row in rows for c in row]
+    )
+    values = iter((nats / tokens).tolist())
+    return [[(caption, next(values)) for caption in row] for row in rows]
+
+
+def _more(
+    trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Loss on the same left-out pairs after a quarter and after half of the pairs, and what twice as many would bring."""
+    k = len(pairs)
+    sizes = (k // 4, k // 2)
+    losses = []
+    for size in sizes:
+        nats, tokens = 0.0, 0.0
+        for draw in range(2):
+            order = torch.randperm(k, generator=generator(seed, 99, draw))
+            held = order[k // 2 :]  # the same for both sizes, so that only the number of shots differs
+            soft = trainer.soft(trainer.begin(order[:size]), held)
+            rows = held.tolist()
+            loss, count = caption_nats(model, soft, [instructions[i] for i in rows], [pairs[i].caption for i in rows])
+            nats, tokens = nats + float(loss.sum()), tokens + float(count.sum())
+        losses.append(nats / tokens)
+    fall = losses[0] - losses[1]
+    if fall <= 0.01:
+        sentence = (
+            f"From {sizes[0]} to {sizes[1]} pairs the loss on left-out pairs did not fall: look at the labels or the "
+            "encoder before you collect more."
+        )
+    else:
+        sentence = (
+            f"From {sizes[0]} to {sizes[1]} pairs the loss on left-out pairs fell by {fall:.2f}; if that goes on, "
+            f"{2 * k} pairs instead of {k} would bring up to {fall:.2f} more."
+        )
+    return {"shots": list(sizes), "loss": [round(x, 4) for x in losses], "sentence": sentence}
+
+
+def _few(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Attribute values with very few shots, fewest first."""
+    counts = Counter((slot, value) for pair in pairs for slot, value in pair.attributes.items())
+    rare = sorted((n, slot, value) for (slot, value), n in counts.items() if n < FEW)
+    return [{"slot": slot, "value": value, "shots": n} for n, slot, value in rare]
+
+
+def _brief(sample: Any) -> str:
+    text = str(sample).replace("\n", " ")
+    return text if len(text) <= 60 else f"{text[:57]}..."

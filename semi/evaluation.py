@@ -1,0 +1,75 @@
+"""How well an integration describes held-out pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semi.integration import Integration
+from semi.language_model import LanguageModel
+from semi.metrics import attribute_accuracy, rouge_l, vocabulary
+from semi.pairs import Pair
+
+LOSS_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores over n held-out pairs."""
+
+    n: int
+    loss: float
+    """Caption loss, nats per token, tokens of all captions together."""
+    loss_shuffled: float
+    """The same with each caption given to another sample: what is left when the sample says nothing."""
+    rouge_l: float | None
+    attribute_accuracy: float | None
+    """None where the pairs have no attributes."""
+    texts: list[str]
+    """Generated text for each pair; empty if none was asked for."""
+
+
+def evaluate(integration: Integration, pairs: Sequence[Pair], *, generate: bool = True) -> Evaluation:
+    """Score an integration on pairs whose samples are parsed.
+
+    Args:
+        generate: also write text for each sample (ROUGE-L, attribute accuracy); the slow part.
+    """
+    embeddings = integration.embed([pair.sample for pair in pairs])
+    instructions = [pair.instruction or integration.record.instruction for pair in pairs]
+    captions = [pair.caption for pair in pairs]
+    soft = integration.soft(embeddings)
+    model = integration.language_model
+    loss = caption_loss(model, soft, instructions, captions)
+    shuffled = caption_loss(model, soft, instructions, captions[1:] + captions[:1])
+    texts = integration.texts(embeddings, instructions) if generate else []
+    attributes = [pair.attributes for pair in pairs]
+    return Evaluation(
+        n=len(pairs),
+        loss=loss,
+        loss_shuffled=shuffled,
+        rouge_l=rouge_l(texts, captions) if texts else None,
+        attribute_accuracy=attribute_accuracy(texts, attributes, vocabulary(attributes)) if texts else None,
+        texts=texts,
+    )
+
+
+def caption_loss(model: LanguageModel, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]) -> float:
+    """Mean caption loss per token of any number of soft tokens (n, t, d_lm), in batches, without gradient."""
+    nats, tokens = caption_nats(model, soft, instructions, captions)
+    return float(nats.sum() / tokens.sum())
+
+
+@torch.no_grad()
+def caption_nats(
+    model: LanguageModel, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Summed nats and tokens of each caption, (n,) and (n,), in batches, without gradient."""
+    parts = [
+        model.caption_loss(soft[i : i + LOSS_BATCH], instructions[i : i + LOSS_BATCH], captions[i : i + LOSS_BATCH])
+        for i in range(0, len(captions), LOSS_BATCH)
+    ]
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
