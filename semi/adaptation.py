@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from semi.artifacts import OutputFolder, open_output
 from semi.diagnosis import Trainer, diagnose
 from semi.encoding import embed
-from semi.errors import PairsError
+from semi.errors import InputError, PairsError
 from semi.integration import Integration, Record, pool
 from semi.memory import Memory
 from semi.methods import DEFAULTS, METHODS, Method, Start, Support, start
@@ -36,8 +36,8 @@ class Settings:
     """How to adapt.
 
     Attributes:
-        method: "semi" (hypernetwork, then training), or a baseline: "scratch" (a fresh projector), "finetune" (the shared
-            one), "lora" (low-rank updates of the shared one).
+        method: "semi" (hypernetwork, then training), or a baseline: "scratch" (a fresh projector), "finetune" (the
+            shared one), "lora" (low-rank updates of the shared one).
         shots: pairs drawn from those given; None: all of them.
         steps: gradient steps on the pairs; 0: none; None: the method's own number.
         lr: peak learning rate; None: the method's own.
@@ -80,7 +80,7 @@ def adapt(
     Args:
         modality: a name that a plugin registered, "vectors", or a Modality.
         pairs: a JSONL or CSV file, a data set's name, or pairs (samples as in a file).
-        settings: or its attributes as keyword arguments: `adapt(..., shots=32, seed=1)`.
+        settings: and/or its attributes as keyword arguments: `adapt(..., shots=32, seed=1)`.
         out: folder to save to. A run that was killed goes on there.
         force: start afresh over what semi made there.
         advance: told (step, note) during the work.
@@ -90,12 +90,12 @@ def adapt(
         InputError: unknown method or setting.
         OutputError: the folder is taken or cannot be written to.
     """
-    chosen = settings or Settings(**options)
-    _check(chosen)
+    chosen = _chosen(settings, options)
     kind = load_modality(modality) if isinstance(modality, str) else modality
     support_pairs = _support_pairs(pairs, kind, chosen)
     config = {
         "foundation": foundation.sha256,
+        "language_model": foundation.language_model.source(),
         "modality": kind.name,
         "pairs_sha256": pairs_sha256(support_pairs),
         "settings": asdict(chosen),
@@ -184,8 +184,6 @@ def _support_pairs(pairs: str | Path | Sequence[Pair], modality: Modality, setti
 
 
 def _parsed(pair: Pair, index: int, modality: Modality) -> Pair:
-    from dataclasses import replace
-
     if not pair.caption.strip():
         raise PairsError(f"pair {index} has an empty caption", do="give every sample a caption")
     return replace(pair, sample=modality.parse(pair.sample))
@@ -200,9 +198,16 @@ def _embed(
     return embeddings, Support(pool(embeddings), texts, foundation.embed_texts([modality.instruction]))
 
 
-def _check(settings: Settings) -> None:
-    from semi.errors import InputError
+def _chosen(settings: Settings | None, options: dict[str, Any]) -> Settings:
+    known = [field.name for field in fields(Settings)]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError("unknown settings", got=", ".join(unknown), expected=f"some of {', '.join(known)}")
+    chosen = replace(settings or Settings(), **options)
+    _check(chosen)
+    return chosen
 
+
+def _check(settings: Settings) -> None:
     if settings.method not in METHODS:
         raise InputError("unknown method", got=settings.method, expected=", ".join(METHODS))
     for name, value, least in (("steps", settings.steps, 0), ("batch", settings.batch, 1), ("seed", settings.seed, 0)):

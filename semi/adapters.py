@@ -52,6 +52,7 @@ class ProjectorAdapter:
             A = [torch.cat([a.A[i] for a in adapters], dim=-1) for i in layers]
             B = [torch.cat([a.B[i] for a in adapters], dim=-2) / n for i in layers]
         else:
+            _require_same_ranks(adapters)
             A = [torch.stack([a.A[i] for a in adapters]).mean(0) for i in layers]
             B = [torch.stack([a.B[i] for a in adapters]).mean(0) for i in layers]
         return cls(A, B, bias, list(first.base))
@@ -76,6 +77,17 @@ class ProjectorAdapter:
         """Flat names to tensors, for saving: A0, B0, bias0, A1, ..."""
         names = (("A", self.A), ("B", self.B), ("bias", self.bias))
         return {f"{name}{i}": t for name, values in names for i, t in enumerate(values)}
+
+
+def _require_same_ranks(adapters: Sequence[ProjectorAdapter]) -> None:
+    ranks = sorted({tuple(A.shape[-1] for A in a.A) for a in adapters})
+    if len(ranks) > 1:
+        raise InputError(
+            "factors of different ranks cannot be averaged",
+            got=ranks,
+            expected="the same rank in every layer of every adapter",
+            do='average the products: mean(adapters, of="products")',
+        )
 
 
 def _require_alike(adapters: Sequence[ProjectorAdapter]) -> None:

@@ -1,4 +1,4 @@
-"""What the pairs themselves say about an adaptation: loss and accuracy on pairs left out, doubtful pairs, more shots."""
+"""What the pairs say about an adaptation: loss and accuracy on pairs left out, doubtful pairs, more shots."""
 
 from __future__ import annotations
 
@@ -100,7 +100,11 @@ def diagnose(
 def _candidate_losses(
     soft: Tensor, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
 ) -> list[list[tuple[str, float]]]:
-    """For every pair, (caption, loss per token) of its own caption and of some other distinct ones."""
+    """For every pair, (caption, loss per token) of its own caption and of some other distinct ones.
+
+    Each is less the caption's loss given the average sample: what counts is what the sample adds, not how plain the
+    words are.
+    """
     distinct = sorted({pair.caption for pair in pairs})
     rows: list[list[str]] = []
     for i, pair in enumerate(pairs):
@@ -108,17 +112,19 @@ def _candidate_losses(
         picks = torch.randperm(len(others), generator=generator(seed, i))[: CANDIDATES - 1].tolist()
         rows.append([pair.caption, *(others[j] for j in picks)])
     owner = [i for i, row in enumerate(rows) for _ in row]
-    nats, tokens = caption_nats(
-        model, soft[torch.tensor(owner)], [instructions[i] for i in owner], [c for row in rows for c in row]
-    )
-    values = iter((nats / tokens).tolist())
+    words = [caption for row in rows for caption in row]
+    nats, tokens = caption_nats(model, soft[torch.tensor(owner)], [instructions[i] for i in owner], words)
+    average = soft.mean(0, keepdim=True).expand(len(distinct), -1, -1)
+    plain_nats, plain_tokens = caption_nats(model, average, [instructions[0]] * len(distinct), distinct)
+    plain = dict(zip(distinct, (plain_nats / plain_tokens).tolist(), strict=True))
+    values = iter(v - plain[c] for v, c in zip((nats / tokens).tolist(), words, strict=True))
     return [[(caption, next(values)) for caption in row] for row in rows]
 
 
 def _more(
     trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    """Loss on the same left-out pairs after a quarter and after half of the pairs, and what twice as many would bring."""
+    """Loss on the same left-out pairs from a quarter and from half of the pairs; what twice as many would bring."""
     k = len(pairs)
     sizes = (k // 4, k // 2)
     losses = []

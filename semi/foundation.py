@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from semi import weights
 from semi.artifacts import load_tensors, open_output, read_json, read_manifest, save_tensors, sha256_of, write_json
 from semi.errors import ArtifactError
 from semi.hypernetwork import HyperNetwork, build
@@ -64,7 +63,7 @@ class Foundation:
         cls,
         name: str | Path = "smollm2-135m",
         *,
-        precision: weights.Precision | None = None,
+        precision: str | None = None,
         device: torch.device | str | None = None,
     ) -> Foundation:
         """A foundation by the name a plugin registered, or from a folder.

@@ -1,16 +1,16 @@
-"""An integration: what adapting a foundation to one modality gives. It describes samples, and it is a folder on disk."""
+"""An integration: what adapting a foundation to one modality gives. It describes samples; on disk it is a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from semi import weights
 from semi.adapters import ProjectorAdapter
 from semi.alignment import Alignment, restore_alignment
 from semi.artifacts import (
@@ -165,7 +165,7 @@ class Integration:
         folder: str | Path,
         *,
         language_model: LanguageModel | None = None,
-        precision: weights.Precision | None = None,
+        precision: str | None = None,
         device: torch.device | str | None = None,
     ) -> Integration:
         """The integration in a folder.
@@ -174,7 +174,7 @@ class Integration:
             language_model: one that is in memory already; by default it is loaded as the integration records it.
 
         Raises:
-            ArtifactError: the folder is incomplete or damaged, or language model or encoder are not those it was made with.
+            ArtifactError: the folder is incomplete or damaged, or its language model or encoder is another one now.
             PluginError: the modality's plugin is missing.
         """
         folder = Path(folder)
@@ -204,7 +204,7 @@ class Integration:
 
 def is_many(samples: Any) -> bool:
     """Whether `samples` is a list of samples rather than one; a list of numbers is one vector."""
-    return isinstance(samples, list | tuple) and not all(isinstance(s, int | float) for s in samples)
+    return isinstance(samples, list | tuple) and not all(isinstance(s, Real) for s in samples)
 
 
 def pool(embeddings: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from semi import weights
-from semi.errors import InputError
+from semi.errors import ArtifactError, InputError
 from semi.prompts import Prompt, render, with_placeholders
 
 
@@ -35,7 +36,7 @@ class LanguageModel:
         cls,
         name: str = "smollm2-135m",
         *,
-        precision: weights.Precision | None = None,
+        precision: str | None = None,
         device: torch.device | str | None = None,
     ) -> LanguageModel:
         """An asset's name, a folder or a hub id; see `semi.weights.load` for precisions and errors."""
@@ -70,7 +71,7 @@ class LanguageModel:
         for text in texts:
             embedded = self._embed(self._ids(self.tokenizer.encode(text, add_special_tokens=False))).float()
             edges = [round(i * len(embedded) / parts) for i in range(parts + 1)]
-            spans = [(min(a, len(embedded) - 1), max(a + 1, b)) for a, b in zip(edges, edges[1:], strict=False)]
+            spans = [(min(a, len(embedded) - 1), max(a + 1, b)) for a, b in pairwise(edges)]
             rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
         return torch.stack(rows)
 
@@ -87,7 +88,7 @@ class LanguageModel:
         """
         prompts = {text: self.prompt(text) for text in set(instructions)}
         cut = [prompts[text].segments for text in instructions]
-        targets = [self.tokenizer.encode(c, add_special_tokens=False) + [self.end[0]] for c in captions]
+        targets = [[*self.tokenizer.encode(c, add_special_tokens=False), self.end[0]] for c in captions]
         # What stands before the sample is the same for every row unless an instruction puts its placeholder elsewhere:
         # its keys and values are computed once. That halves the work for captions of ten tokens.
         before = {segments[0] for segments in cut}
@@ -96,7 +97,7 @@ class LanguageModel:
         for i, (first, after) in enumerate(cut):
             lead = [] if prefix else [self._embed(self._ids(first))]
             tail = self._embed(self._ids((*after, *targets[i][:-1])))
-            rows.append(torch.cat([*lead, soft[i].to(tail.dtype), tail]))
+            rows.append(torch.cat([*lead, soft[i].to(tail), tail]))
         inputs, mask = _pad(rows, left=False)  # (n, L, d_lm), (n, L)
         hidden = self._forward(inputs, mask, prefix)  # (n, L, d_lm)
         lengths = torch.tensor([len(t) for t in targets], device=self.device)
@@ -107,7 +108,7 @@ class LanguageModel:
             ]
         )
         logits = self._head(hidden.flatten(0, 1)[spots]).float()  # (tokens, vocabulary)
-        nats = torch.nn.functional.cross_entropy(logits, self._ids(sum(targets, [])), reduction="none")
+        nats = torch.nn.functional.cross_entropy(logits, self._ids(list(chain(*targets))), reduction="none")
         owner = torch.arange(len(rows), device=self.device).repeat_interleave(lengths)
         return torch.zeros(len(rows), device=self.device).index_add(0, owner, nats), lengths
 
@@ -150,7 +151,7 @@ class LanguageModel:
             )
         parts = [self._embed(self._ids(prompt.segments[0]))]
         for tokens, segment in zip(soft, prompt.segments[1:], strict=True):
-            parts += [tokens.to(parts[0].dtype), self._embed(self._ids(segment))]
+            parts += [tokens.to(parts[0]), self._embed(self._ids(segment))]
         return torch.cat(parts)
 
     def _forward(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
@@ -189,7 +190,14 @@ class LanguageModel:
         """End-of-turn tokens: the tokenizer's own first, then whatever generation stops at."""
         ends: Any = self.model.generation_config.eos_token_id
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        return list(dict.fromkeys([self.tokenizer.eos_token_id, *ends]))
+        known = dict.fromkeys(end for end in (self.tokenizer.eos_token_id, *ends) if end is not None)
+        if not known:
+            raise ArtifactError(
+                f"the language model {self.id} has no end-of-turn token",
+                got="no eos_token in tokenizer_config.json, no eos_token_id in generation_config.json",
+                do="use the -Instruct or -chat version of the model",
+            )
+        return list(known)
 
 
 def _pad(rows: Sequence[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class Memory:
     def distances(self, embedding: Tensor) -> Tensor:
         """Distances (k,) of one embedding (d_enc,) to the support, in units of its usual spacing."""
         gaps = torch.linalg.vector_norm(self.embeddings.double() - embedding.cpu().double(), dim=1)
-        return gaps / self._spacing[0]
+        return torch.div(gaps, self._spacing[0])
 
     def nearest(self, embedding: Tensor, n: int = 3) -> list[Neighbour]:
         """The n nearest distinct labels."""

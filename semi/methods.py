@@ -42,7 +42,7 @@ DEFAULTS: dict[Method, Defaults] = {
 
 @dataclass(frozen=True)
 class Support:
-    """The support set as a method sees it: embeddings (k, d_enc), caption embeddings (k, d_text), instruction (1, d_text)."""
+    """The support set: embeddings (k, d_enc), caption embeddings (k, d_text), instruction embedding (1, d_text)."""
 
     embeddings: Tensor
     texts: Tensor
@@ -114,21 +114,22 @@ def _semi(support: Support, projector: Projector, hypernetwork: HyperNetwork) ->
 
 
 def _baseline(method: Method, support: Support, projector: Projector) -> Start:
+    device = support.embeddings.device  # fresh weights are drawn on the CPU: one seed, one start, on any device
     if method == "scratch":
         alignment: Alignment = Standardise.fit(support.embeddings)
-        fresh = Projector(**projector.sizes | {"d_in": alignment.d_out})
+        fresh = Projector(**projector.sizes | {"d_in": alignment.d_out}).to(device)
         return Start(alignment, fresh, lambda: fresh)
     alignment = _to_text_scale(support, projector.sizes["d_in"])
-    own = Projector(**projector.sizes)
+    own = Projector(**projector.sizes).to(device)
     own.load_state_dict(projector.state_dict())
     if method == "finetune":
         return Start(alignment, own, lambda: own)
-    lora = LoraProjector(own, LORA_RANK)
+    lora = LoraProjector(own, LORA_RANK).to(device)
     return Start(alignment, lora, lambda: own.merge(lora.adapter()))
 
 
 def _to_text_scale(support: Support, d_proj: int) -> Alignment:
-    """Principal axes of the support, padded to d_proj, as long on average as the text embeddings the projector knows."""
+    """Principal axes of the support, padded to d_proj, as long on average as the text embeddings."""
     fit = PCA.fit(support.embeddings, d_proj)
     length = fit(support.embeddings.double()).square().sum(1).mean().sqrt().clamp_min(1e-12)
     target = support.texts.double().square().sum(1).mean().sqrt()

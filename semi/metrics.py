@@ -30,7 +30,7 @@ def attribute_accuracy(
     """Share of true attributes that the text states, and states alone.
 
     An attribute counts if its value stands in the text as whole words and no other value of the slot does (values that
-    lie inside a longer one that was found, as "acid" in "amino acid", do not count against it). None without attributes.
+    lie inside a longer one that was found, as "acid" in "amino acid", do not count against it). None without any.
 
     Args:
         values: per slot, all values a text might state; from `vocabulary`.

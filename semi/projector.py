@@ -49,7 +49,8 @@ class Projector(nn.Module):
 
     def soft(self, x: Tensor, adapter: ProjectorAdapter | None = None, *, rows: Tensor | None = None) -> Tensor:
         """(n, d) or (n, t, d) -> soft tokens (n, t * soft_tokens, d_lm)."""
-        return self(x, adapter, rows=rows).reshape(x.shape[0], -1, self.d_lm)
+        y: Tensor = self(x, adapter, rows=rows)
+        return y.reshape(x.shape[0], -1, self.d_lm)
 
     def merge(self, adapter: ProjectorAdapter) -> Projector:
         """A projector of its own weights that computes `self(x, adapter)`; its d_in is the adapter's."""

@@ -79,8 +79,8 @@ def _summary(demo: Demonstration) -> str:
     model = record.language_model
     return (
         f"{model['id']} ({model['precision']}) never changed. Encoder: {record.encoder['id']}. "
-        f"{demo.shots} pairs of {demo.dataset} drawn with seed {demo.seed}; scores are over {len(demo.held_out)} samples "
-        "of its test split, which shares nothing with them. Loss is in nats per caption token (lower is better); "
+        f"{demo.shots} pairs of {demo.dataset} drawn with seed {demo.seed}; scores are over {len(demo.held_out)} "
+        "samples of its test split. Loss is in nats per caption token (lower is better); "
         "shuffled: the same captions against the wrong samples."
     )
 

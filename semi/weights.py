@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
@@ -16,8 +16,7 @@ from semi.assets import cache_dir
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
 
-Precision = Literal["nf4", "q4_1", "bf16", "fp32"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PRECISIONS = ("nf4", "q4_1", "bf16", "fp32")
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -27,12 +26,12 @@ class Loaded:
 
     model: Any
     tokenizer: Any
-    precision: Precision
+    precision: str
     sha256: str
     """Of the weight file(s) as stored."""
 
 
-def load(name: str, precision: Precision | None, device: torch.device) -> Loaded:
+def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     """A causal language model by asset name, folder or hub id.
 
     Assets that are 4-bit already keep their own code (q4_1, dequantised once to bf16 and cached: quantising SmolLM2
@@ -57,7 +56,8 @@ def load(name: str, precision: Precision | None, device: torch.device) -> Loaded
     return _load(Path(name) if looks_local or Path(name).is_dir() else name, precision or "nf4", device)
 
 
-def _load(source: Path | str, precision: Precision, device: torch.device) -> Loaded:
+def _load(source: Path | str, precision: str, device: torch.device) -> Loaded:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -66,16 +66,21 @@ def _load(source: Path | str, precision: Precision, device: torch.device) -> Loa
         options["quantization_config"] = _nf4()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+        model: Any = AutoModelForCausalLM.from_pretrained(source, **options)
+    except (OSError, ValueError, SafetensorError) as error:
         raise ArtifactError(
             f"the language model {source} cannot be loaded",
             got=str(error).splitlines()[0],
             do="give a folder of safetensors, a hub id that can be reached, or an asset that `semi fetch` lists",
         ) from error
     model.requires_grad_(False)
-    model.eval()
-    model.to(device)
+    model.train(False)
+    model = model.to(device)
+    for layer in model.modules():
+        # After a first forward without gradient, bitsandbytes repacks a layer for a CPU kernel that has no backward: on
+        # processors with AVX512-BF16 the soft tokens would silently get no gradient. Seen with 0.50.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
     return Loaded(model, tokenizer, precision, _weights_hash(source, model))
 
 

@@ -60,9 +60,9 @@ def command(
 
     if method not in METHODS:
         raise InputError("unknown method", got=method, expected=", ".join(METHODS))
-    settings = Settings(method, None, seed, steps, lr, encoder=encoder, diagnose=diagnose)  # type: ignore[arg-type]
+    settings = Settings(method, None, seed, steps, lr, encoder=encoder, diagnose=diagnose)
     with progress("Adapting", settings.schedule().steps, quiet=quiet) as bar:
-        loaded = Foundation.load(foundation, precision=precision)  # type: ignore[arg-type]
+        loaded = Foundation.load(foundation, precision=precision)
         integration = adapt(
             loaded,
             kind,

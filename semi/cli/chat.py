@@ -15,7 +15,7 @@ def command(
     samples: Annotated[list[str] | None, typer.Argument(metavar="[SAMPLE...]", help="Samples to talk about.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 96,
 ) -> None:
-    """Talk about samples: lines of text from the terminal or a pipe; /sample S adds one, /new begins again, /quit ends."""
+    """Talk about samples, line by line: /sample S adds one, /new begins again, /quit ends."""
     from semi.chat import Conversation
     from semi.errors import SemiError
     from semi.integration import Integration

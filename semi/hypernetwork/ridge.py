@@ -7,7 +7,7 @@ inner products only, so it takes any encoder width and commutes with every isome
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class RidgeHyperNetwork(HyperNetwork):
     """
 
     kind: ClassVar[str] = "ridge"
+    weight: Tensor
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class RidgeHyperNetwork(HyperNetwork):
         self.kernels = tuple((str(name), float(factor)) for name, factor in kernels)
         sizes = projector.sizes
         d_text, d_hidden, d_out = sizes["d_in"], sizes["d_hidden"], sizes["soft_tokens"] * sizes["d_lm"]
-        self.register_buffer("weight", projector.layers[0].weight.detach().clone(), persistent=False)  # W1 (h, d_text)
+        first = projector.state_dict()["layers.0.weight"]  # W1 (d_hidden, d_text)
+        self.register_buffer("weight", first.detach().clone(), persistent=False)
         self.log_gain = nn.Parameter(torch.zeros(()))
         self.value = _zero_mlp(2 * d_text, d_correction, d_hidden)
         self.bias = _zero_mlp(2 * d_text, d_correction, d_hidden + d_out)
@@ -66,8 +68,8 @@ class RidgeHyperNetwork(HyperNetwork):
         deviation = texts - text_mean  # (k, d_text)
         fitted = (centred @ centred.T @ dual).to(texts.dtype) @ deviation  # (k, d_text)
         A = (centred.T @ dual).to(texts.dtype)  # (d, k)
-        B = self.log_gain.exp() * (deviation @ self._weight.T) + self.value(torch.cat([deviation, fitted], -1))
-        bias = self._weight @ text_mean - mean.to(texts.dtype) @ A @ B
+        B = self.log_gain.exp() * (deviation @ self.weight.T) + self.value(torch.cat([deviation, fitted], -1))
+        bias = self.weight @ text_mean - mean.to(texts.dtype) @ A @ B
         extra = self.bias(torch.cat([text_mean, instruction[0]]))
         first, last = extra[: self.d_hidden], extra[self.d_hidden :]
         none = texts.new_zeros
@@ -80,11 +82,6 @@ class RidgeHyperNetwork(HyperNetwork):
 
     def subsets_mean(self) -> str:
         return "products"  # a column belongs to its own sample: averaging factors doubles the error
-
-    @property
-    def _weight(self) -> Tensor:
-        weight: Any = self.weight
-        return weight
 
 
 def ridge_dual(samples: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -12,8 +12,11 @@ from semi.errors import InputError
 from semi.training.loop import Schedule
 
 C = TypeVar("C", bound="_Strict")
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Shots = Annotated[int, Field(ge=2)]
+FEWEST_PAIRS = 4
+"""Half of a source's pairs may be queries, and one supporting pair has no direction to learn from."""
 
 
 class _Strict(BaseModel):
@@ -24,8 +27,9 @@ class SourceConfig(_Strict):
     """Where training pairs come from: an encoded folder (`semi encode`), or a number of procedural modalities."""
 
     encoded: Path | None = None
-    procedural: PositiveInt | None = None
-    samples: PositiveInt = 128
+    procedural: Annotated[int, Field(ge=2)] | None = None
+    """A tenth of them, at least one, is held out for validation."""
+    samples: Annotated[int, Field(ge=FEWEST_PAIRS)] = 128
     """Pairs drawn from each procedural modality."""
     first_seed: int = 0
     """Procedural modalities have seeds first_seed, first_seed + 1, ..."""
@@ -70,10 +74,18 @@ class _Training(_Strict):
     batch: PositiveInt = 32
     queries: PositiveInt = 8
     """Rows of a batch that share one support set."""
-    shots: tuple[PositiveInt, PositiveInt] = (8, 64)
+    shots: tuple[Shots, Shots] = (8, 64)
     """Smallest and largest support set."""
     schedule: ScheduleConfig
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.shots[0] > self.shots[1]:
+            raise ValueError(f"`shots` are the smallest and the largest support set, got {list(self.shots)}")
+        if self.batch < len(self.sources):
+            raise ValueError(f"`batch` ({self.batch}) must hold a row of each of the {len(self.sources)} sources")
+        return self
 
 
 class ProjectorConfig(_Training):

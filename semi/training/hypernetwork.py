@@ -21,7 +21,7 @@ from semi.training.config import HyperNetworkConfig
 from semi.training.loop import History, generator, train
 from semi.training.projector import VALIDATION_ROWS, VALIDATION_SHOTS
 from semi.training.sources import Episode, Family, draw_episode, pick, shares
-from semi_kernels.isometry import Hadamard, Haar, Householder, Isometry, SignedPermutation
+from semi_kernels.isometry import Haar, Hadamard, Householder, Isometry, SignedPermutation
 
 _ISOMETRIES: dict[str, Callable[[int, torch.Generator], Isometry]] = {
     "haar": lambda d, g: Haar.sample(d, generator=g),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from semi.artifacts import Checkpoint, write_bytes
-from semi.errors import SemiError
+from semi.errors import ArtifactError, SemiError
 
 BatchLoss = Callable[[torch.Generator], Tensor]
 Advance = Callable[[int, str], None]
@@ -173,6 +173,7 @@ class _Run:
         if found is None:
             return
         self.step, tensors, state = found
+        self._require_fit(tensors)
         self.history = History(state["steps"], state["validations"])
         with torch.no_grad():
             for name, value in self._trained().items():
@@ -184,6 +185,17 @@ class _Run:
                 _, i, key = name.split(".")
                 packed["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(packed)
+
+    def _require_fit(self, tensors: dict[str, Tensor]) -> None:
+        kept = {k.removeprefix("module."): tuple(t.shape) for k, t in tensors.items() if k.startswith("module.")}
+        own = {name: tuple(p.shape) for name, p in self._trained().items()}
+        if kept != own and self.checkpoint:
+            raise ArtifactError(
+                f"the checkpoint {self.checkpoint.path} is of another network",
+                got=kept,
+                expected=own,
+                do="start the run afresh with --force",
+            )
 
     def restore_best(self) -> None:
         if self.best is None:
@@ -201,4 +213,4 @@ def _metrics(history: History) -> bytes:
     rows: list[dict[str, Any]] = [{"step": 0, "validation": validated[0]}] if 0 in validated else []
     for row in history.steps:
         rows.append(row | ({"validation": validated[row["step"]]} if row["step"] in validated else {}))
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()

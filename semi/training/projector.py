@@ -7,6 +7,7 @@ modality: that is what the projector will be given for an unseen modality, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def validation_losses(
 
 
 def predict(support: Tensor, texts: Tensor, queries: Tensor, kernel: tuple[str, float]) -> Tensor:
-    """Kernel ridge predictions of the queries' caption embeddings (n, d_text) from a support set (k, d), (k, d_text)."""
+    """Kernel ridge predictions (n, d_text) of queries (n, d) from a support set (k, d) and its captions (k, d_text)."""
     alignment = Nystroem.fit(support, kernel=kernel[0], bandwidth=kernel[1])
     mean, centred, dual = ridge_dual(alignment(support), texts)
     weights = (alignment(queries).double() - mean) @ centred.T @ dual  # (n, k)
@@ -121,7 +122,7 @@ def _noisy(texts: Tensor, noise: float, g: torch.Generator) -> Tensor:
     """Half of the rows get isotropic noise of a norm drawn up to `noise`; text embeddings have norm 1."""
     n, d = texts.shape
     strength = noise * torch.rand(n, 1, generator=g) * (torch.rand(n, 1, generator=g) < 0.5)
-    return texts + strength * torch.randn(n, d, generator=g) / d**0.5
+    return texts + strength / math.sqrt(d) * torch.randn(n, d, generator=g)
 
 
 def _warm_start(

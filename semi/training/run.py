@@ -55,8 +55,8 @@ def run_hypernetwork(
     """Train the hypernetwork of a YAML file; `out` becomes a complete foundation."""
     config = read_config(path, HyperNetworkConfig)
     inputs = _inputs(config.sources)
-    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
     read_manifest(config.projector, PROJECTOR)
+    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
     described = read_json(config.projector / "projector.json")
     source = described["language_model"]
     language_model = LanguageModel.load(source["id"], precision=source["precision"])

@@ -14,7 +14,7 @@ from semi.errors import InputError
 from semi.modality import Encoder
 from semi.pairs import Pair
 from semi.procedural import ProceduralModality
-from semi.training.config import SourceConfig
+from semi.training.config import FEWEST_PAIRS, SourceConfig
 
 INSTRUCTIONS = (
     "Describe this sample.",
@@ -131,7 +131,10 @@ def shares(families: Sequence[Family], rows: int) -> list[int]:
     """Rows of a batch for each family, by weight; every family gets at least one, the heaviest the rounding."""
     total = sum(f.weight for f in families)
     counts = [max(1, round(rows * f.weight / total)) for f in families]
-    counts[max(range(len(families)), key=lambda i: families[i].weight)] += rows - sum(counts)
+    spare = rows - sum(counts)
+    for i in sorted(range(len(families)), key=lambda i: -families[i].weight):
+        change = max(spare, 1 - counts[i])
+        counts[i], spare = counts[i] + change, spare - change
     return counts
 
 
@@ -148,7 +151,11 @@ def _encoded(config: SourceConfig, encoder: Encoder, cache: Path, advance: Calla
     texts = embeddings if same else embed_captions([p.caption for p in encoded.pairs], encoder, cache, advance)
     g = torch.Generator().manual_seed(0)
     order = torch.randperm(len(encoded.pairs), generator=g)
-    held = min(512, max(1, int(VALIDATION_SHARE * len(order))))
+    if len(order) < 2 * FEWEST_PAIRS:
+        raise InputError(
+            f"{config.encoded} holds too few pairs to train on", got=len(order), expected=f"at least {2 * FEWEST_PAIRS}"
+        )
+    held = min(512, max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(order))))
     name = config.encoded.name
     instruction = next((p.instruction for p in encoded.pairs if p.instruction), "Describe this.")
 

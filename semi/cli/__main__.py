@@ -1,0 +1,5 @@
+"""`python -m semi.cli`, the same as `semi`."""
+
+from semi.cli import app
+
+app()

@@ -1,0 +1,1 @@
+"""A foundation of semi for SmolLM2-135M-Instruct."""

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from semi.errors import ArtifactError, InputError
+from semi.language_model import LanguageModel
+from semi.prompts import PLACEHOLDER, render, with_placeholders
+
+CAPTIONS = ["a red cat", "blue", "two green houses on the table", "a dog"]
+SAME = ["Describe this."] * 4
+OWN = f"What is {PLACEHOLDER} here?"
+MIXED = ["Describe this.", OWN, "What is it?", "Describe this."]
+INSTRUCTIONS = {"all_the_same": SAME, "own_placeholder": [OWN] * 4, "mixed": MIXED}
+
+
+def soft_tokens(n: int, t: int = 2, seed: int = 0) -> Tensor:
+    return torch.randn(n, t, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_loss(lm: LanguageModel, soft: Tensor, instruction: str, caption: str) -> tuple[float, int]:
+    """One caption, no cache, no padding, the whole prompt and the whole logits: what `caption_loss` has to equal."""
+    text = lm.tokenizer.apply_chat_template(
+        [{"role": "user", "content": with_placeholders(instruction, 1)}], tokenize=False, add_generation_prompt=True
+    )
+    embed = lm.model.get_input_embeddings()
+
+    def ids(part: str) -> Tensor:
+        return torch.tensor(lm.tokenizer.encode(part, add_special_tokens=False), dtype=torch.long)
+
+    before, after = text.split(PLACEHOLDER)
+    target = torch.cat([ids(caption), torch.tensor([lm.tokenizer.eos_token_id])])
+    inputs = torch.cat([embed(ids(before)), soft.to(lm.model.dtype), embed(ids(after)), embed(target)])
+    with torch.no_grad():
+        logits = lm.model(inputs_embeds=inputs[None], use_cache=False).logits[0]
+    predicting = logits[-len(target) - 1 : -1].float()
+    return float(torch.nn.functional.cross_entropy(predicting, target, reduction="sum")), len(target)
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+@pytest.mark.parametrize("t", [1, 3])
+def test_the_caption_loss_is_cross_entropy_on_the_caption_tokens(
+    language_model: LanguageModel, instructions: list[str], t: int
+) -> None:
+    soft = soft_tokens(4, t)
+    nats, tokens = language_model.caption_loss(soft, instructions, CAPTIONS)
+    expected = [plain_loss(language_model, *row) for row in zip(soft, instructions, CAPTIONS, strict=True)]
+    torch.testing.assert_close(nats, torch.tensor([loss for loss, _ in expected]), rtol=1e-4, atol=1e-4)
+    assert tokens.tolist() == [count for _, count in expected]
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+def test_a_row_does_not_depend_on_the_rows_beside_it(language_model: LanguageModel, instructions: list[str]) -> None:
+    soft = soft_tokens(4)
+    batch, _ = language_model.caption_loss(soft, instructions, CAPTIONS)
+    single = [
+        language_model.caption_loss(soft[i : i + 1], instructions[i : i + 1], CAPTIONS[i : i + 1])[0][0]
+        for i in range(4)
+    ]
+    torch.testing.assert_close(batch, torch.stack(single), rtol=1e-4, atol=1e-4)
+    mixed, _ = language_model.caption_loss(soft.flip(0), instructions[::-1], CAPTIONS[::-1])
+    torch.testing.assert_close(mixed.flip(0), batch, rtol=1e-4, atol=1e-4)
+
+
+def test_a_placeholder_moves_the_sample(language_model: LanguageModel) -> None:
+    soft = soft_tokens(1)
+    first = language_model.caption_loss(soft, ["What is here?"], CAPTIONS[:1])[0]
+    inside = language_model.caption_loss(soft, [f"What is {PLACEHOLDER}here?"], CAPTIONS[:1])[0]
+    assert abs(float(first - inside)) > 1e-3
+
+
+def test_the_gradient_reaches_the_soft_tokens_and_no_weight(language_model: LanguageModel) -> None:
+    before = {name: p.clone() for name, p in language_model.model.named_parameters()}
+    for instructions in (SAME, MIXED):
+        soft = soft_tokens(4).requires_grad_()
+        nats, _ = language_model.caption_loss(soft, instructions, CAPTIONS)
+        nats.sum().backward()
+        assert soft.grad is not None
+        assert bool((soft.grad != 0).any(dim=2).all())  # every soft token of every sample
+    for name, parameter in language_model.model.named_parameters():
+        assert not parameter.requires_grad
+        assert parameter.grad is None
+        assert torch.equal(parameter, before[name])
+
+
+def test_the_gradient_is_the_slope(language_model: LanguageModel) -> None:
+    soft, step = soft_tokens(2).requires_grad_(), 1e-2 * soft_tokens(2, seed=1)
+
+    def loss(x: Tensor) -> Tensor:
+        return language_model.caption_loss(x, SAME[:2], CAPTIONS[:2])[0].sum()
+
+    (slope,) = torch.autograd.grad(loss(soft), soft)
+    with torch.no_grad():
+        rise = (loss(soft + step) - loss(soft - step)) / 2
+    torch.testing.assert_close((slope * step).sum(), rise, rtol=5e-2, atol=1e-4)
+
+
+def test_text_in_a_batch_equals_text_alone(language_model: LanguageModel) -> None:
+    soft = soft_tokens(4)
+    prompts = [language_model.prompt(text) for text in MIXED]
+    batch = language_model.generate([[s] for s in soft], prompts, max_new_tokens=8)
+    single = [
+        language_model.generate([[s]], [p], max_new_tokens=8)[0] for s, p in zip(soft, prompts, strict=True)
+    ]
+    assert batch == single
+    assert len(set(batch)) > 1
+
+
+def test_greedy_text_is_what_the_loss_likes_best(language_model: LanguageModel) -> None:
+    """Generation and loss read the same prompt: no other first token has a lower loss than the one generated."""
+    soft = soft_tokens(1)
+    inputs = language_model.splice(language_model.prompt(SAME[0]), [soft[0]])
+    with torch.no_grad():
+        first = int(language_model.model(inputs_embeds=inputs[None]).logits[0, -1].argmax())
+    (text,) = language_model.generate([[soft[0]]], [language_model.prompt(SAME[0])], max_new_tokens=1)
+    assert text == language_model.tokenizer.decode([first], skip_special_tokens=True).strip()
+
+
+def test_several_samples_of_several_soft_tokens_stand_where_the_placeholders_are(language_model: LanguageModel) -> None:
+    a, b = soft_tokens(2, 3)
+    prompt = language_model.prompt(f"Compare {PLACEHOLDER} with {PLACEHOLDER}.", samples=2)
+    spliced = language_model.splice(prompt, [a, b[:1]])
+    lengths = [len(segment) for segment in prompt.segments]
+    assert len(spliced) == sum(lengths) + 4
+    start = lengths[0]
+    torch.testing.assert_close(spliced[start : start + 3], a)
+    torch.testing.assert_close(spliced[start + 3 + lengths[1]][None], b[:1])
+
+
+@pytest.mark.parametrize(("given", "taken"), [(1, 2), (3, 2), (0, 1)])
+def test_another_number_of_samples_than_placeholders_is_refused_with_both(
+    language_model: LanguageModel, given: int, taken: int
+) -> None:
+    prompt = language_model.prompt("Describe.", samples=taken)
+    with pytest.raises(InputError) as refused:
+        language_model.generate([list(soft_tokens(given))] if given else [[]], [prompt])
+    assert f"{taken} placeholders for {given} samples" in str(refused.value)
+    with pytest.raises(InputError, match="3 .* placeholders for 1 samples"):
+        language_model.prompt(PLACEHOLDER * 3)
+
+
+def test_a_conversation_keeps_its_turns(language_model: LanguageModel) -> None:
+    messages = [
+        {"role": "user", "content": f"{PLACEHOLDER} What is it?"},
+        {"role": "assistant", "content": "a cat"},
+        {"role": "user", "content": "Is it red?"},
+    ]
+    prompt = render(language_model.tokenizer, messages)
+    text = language_model.tokenizer.decode([i for segment in prompt.segments for i in segment])
+    assert prompt.samples == 1
+    spots = [text.index(part) for part in ("What is it?", "a cat", "Is it red?")]
+    assert spots == sorted(spots)
+    assert text.endswith("assistant\n")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_the_parts_of_a_text_are_means_of_its_embeddings(language_model: LanguageModel, parts: int) -> None:
+    texts = ["a", "a red cat on the table", "blue house"]
+    embedded = language_model.embed_parts(texts, parts)
+    assert embedded.shape == (3, parts, 32)
+    for text, row in zip(texts, embedded, strict=True):
+        ids = language_model.tokenizer.encode(text, add_special_tokens=False)
+        tokens = language_model.model.get_input_embeddings()(torch.tensor(ids))
+        if parts == 1:
+            torch.testing.assert_close(row[0], tokens.mean(0))
+        torch.testing.assert_close(row[0], tokens[: max(1, round(len(ids) / parts))].mean(0))
+        last = min(round(len(ids) * (parts - 1) / parts), len(ids) - 1)
+        torch.testing.assert_close(row[-1], tokens[last:].mean(0))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "nf4"])
+def test_every_precision_computes_and_reaches_the_soft_tokens(tiny_lm: Path, precision: str) -> None:
+    if precision == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        pytest.skip("bitsandbytes is not installed")
+    lm = LanguageModel.load(str(tiny_lm), precision=precision, device="cpu")  # type: ignore[arg-type]
+    soft = soft_tokens(4).requires_grad_()
+    nats, tokens = lm.caption_loss(soft, SAME, CAPTIONS)
+    nats.sum().backward()
+    assert nats.dtype == torch.float32
+    assert nats.isfinite().all()
+    assert bool((soft.grad != 0).any(dim=2).all())
+    reference, _ = LanguageModel.load(str(tiny_lm), precision="fp32", device="cpu").caption_loss(soft, SAME, CAPTIONS)
+    gap = float(((nats - reference) / tokens).abs().max().detach())
+    assert gap < {"fp32": 1e-5, "bf16": 0.2, "nf4": 2.0}[precision]
+    assert (gap > 0) == (precision != "fp32")
+    assert len(lm.generate([[soft[0].detach()]], [lm.prompt("What?")], max_new_tokens=4)) == 1
+    assert lm.source() == {"id": str(tiny_lm), "precision": precision, "sha256": lm.sha256}
+
+
+def test_a_16_bit_model_is_quantised_unless_told_otherwise(tiny_lm: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    assert LanguageModel.load(str(tiny_lm), device="cpu").precision == "nf4"
+
+
+def test_the_hash_is_that_of_the_weights(tiny_lm: Path, language_model: LanguageModel, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_lm, tmp_path / "copy")
+    assert LanguageModel.load(str(copy), precision="fp32", device="cpu").sha256 == language_model.sha256
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    assert LanguageModel.load(str(copy), precision="fp32", device="cpu").sha256 != language_model.sha256
+
+
+def test_a_model_with_an_output_layer_of_its_own(write_lm: Callable[..., Path], tmp_path: Path) -> None:
+    lm = LanguageModel.load(str(write_lm(tmp_path / "untied", tied=False)), precision="fp32", device="cpu")
+    soft = soft_tokens(1)
+    nats, _ = lm.caption_loss(soft, SAME[:1], CAPTIONS[:1])
+    assert float(nats[0]) == pytest.approx(plain_loss(lm, soft[0], SAME[0], CAPTIONS[0])[0], rel=1e-4)
+
+
+def test_a_model_without_a_chat_template_is_refused(write_lm: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_lm(tmp_path / "base", chat=False)
+    with pytest.raises(ArtifactError, match="no chat template") as refused:
+        LanguageModel.load(str(folder), precision="fp32", device="cpu")
+    assert str(folder) in str(refused.value)
+
+
+def test_a_model_without_an_end_of_turn_is_refused(tiny_lm: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_lm, tmp_path / "endless")
+    files = {"tokenizer_config.json": "eos_token", "generation_config.json": "eos_token_id", "config.json": "eos_token_id"}
+    for file, key in files.items():
+        settings = json.loads((folder / file).read_text())
+        settings[key] = None
+        (folder / file).write_text(json.dumps(settings))
+    with pytest.raises(ArtifactError, match="end-of-turn"):
+        LanguageModel.load(str(folder), precision="fp32", device="cpu")
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "garbled_config"])
+def test_a_damaged_folder_is_refused_by_name(tiny_lm: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "lm"
+    if damage == "empty":
+        folder.mkdir()
+    elif damage != "missing":
+        shutil.copytree(tiny_lm, folder)
+    if damage == "truncated":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+    if damage == "garbled_config":
+        (folder / "config.json").write_text('{"model_type": "no-such-thing"}')
+    with pytest.raises(ArtifactError, match=str(folder)):
+        LanguageModel.load(str(folder), precision="fp32", device="cpu")
+
+
+def test_a_precision_that_does_not_go_with_the_model_is_refused(tiny_lm: Path) -> None:
+    with pytest.raises(InputError, match="does not come in Q4_1"):
+        LanguageModel.load(str(tiny_lm), precision="q4_1")
+    with pytest.raises(InputError, match="unknown precision") as refused:
+        LanguageModel.load(str(tiny_lm), precision="int3")  # type: ignore[arg-type]
+    assert "nf4" in str(refused.value)
