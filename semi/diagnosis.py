@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semi.errors import InputError
 from semi.evaluation import caption_nats
 from semi.language_model import LanguageModel
 from semi.methods import Method, Start
@@ -72,7 +73,10 @@ def diagnose(
     k = len(pairs)
     if k < 4:
         return {"note": "fewer than 4 pairs: nothing can be left out"}
-    soft, protocol = trainer.left_out()
+    try:
+        soft, protocol = trainer.left_out()
+    except InputError as error:  # e.g. all but one pair have the same embedding
+        return {"note": f"nothing can be left out: {error.what}"}
     losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
     own = [row[0][1] for row in losses]
     nats, tokens = caption_nats(model, soft, instructions, [pair.caption for pair in pairs])
@@ -123,7 +127,7 @@ def _candidate_losses(
 
 def _more(
     trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Loss on the same left-out pairs from a quarter and from half of the pairs; what twice as many would bring."""
     k = len(pairs)
     sizes = (k // 4, k // 2)
@@ -133,7 +137,10 @@ def _more(
         for draw in range(2):
             order = torch.randperm(k, generator=generator(seed, 99, draw))
             held = order[k // 2 :]  # the same for both sizes, so that only the number of shots differs
-            soft = trainer.soft(trainer.begin(order[:size]), held)
+            try:
+                soft = trainer.soft(trainer.begin(order[:size]), held)
+            except InputError:  # so few of the pairs can be alike
+                return None
             rows = held.tolist()
             loss, count = caption_nats(model, soft, [instructions[i] for i in rows], [pairs[i].caption for i in rows])
             nats, tokens = nats + float(loss.sum()), tokens + float(count.sum())

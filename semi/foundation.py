@@ -79,17 +79,21 @@ class Foundation:
         folder = Path(name) if Path(name).is_dir() else load_foundation(str(name)).folder
         read_manifest(folder, cls.KIND)
         described = read_json(folder / "foundation.json")
-        config = FoundationConfig(
-            described["language_model"], described["text_encoder"], described["hypernetwork"]["kind"]
-        )
+        try:
+            source, hyper = described["language_model"], described["hypernetwork"]
+            config = FoundationConfig(source, described["text_encoder"], hyper["kind"])
+            projector = Projector(**described["projector"])
+            settings = hyper["settings"]
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"{folder / cls.FILES[0]} does not describe a foundation", got=repr(error), do="train the foundation again"
+            ) from error
         text_encoder = load_modality(config.text_encoder["modality"]).encoder()
         _require("text encoder", text_encoder.id, config.text_encoder["id"], folder)
-        source = config.language_model
         language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
         _require("language model's weights", language_model.sha256, source["sha256"], folder)
-        projector = Projector(**described["projector"])
         _load(projector, folder / "projector.safetensors")
-        hypernetwork = build(config.kind, described["hypernetwork"]["settings"], projector)
+        hypernetwork = build(config.kind, settings, projector)
         _load(hypernetwork, folder / "hypernetwork.safetensors")
         sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
         return cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)

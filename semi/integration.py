@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from semi.adapters import ProjectorAdapter
+from semi.alignment import KINDS as ALIGNMENTS
 from semi.alignment import Alignment, restore_alignment
 from semi.artifacts import (
     OutputFolder,
@@ -180,7 +181,14 @@ class Integration:
         folder = Path(folder)
         read_manifest(folder, cls.KIND)
         described = read_json(folder / cls.FILES[0])
-        record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
+        try:
+            record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
+            projector = Projector(**described["projector"])
+            shapes = _shapes(described, projector)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"{folder / cls.FILES[0]} does not describe an integration", got=repr(error), do="adapt again"
+            ) from error
         source = record.language_model
         if language_model is None:
             language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
@@ -189,11 +197,10 @@ class Integration:
         encoder = modality.encoder(record.encoder["name"] or None)
         _require(folder, "encoder", encoder.id, record.encoder["id"])
         groups: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in load_tensors(folder / cls.FILES[1]).items():
+        for name, tensor in load_tensors(folder / cls.FILES[1], shapes).items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
-        projector = Projector(**described["projector"])
-        _fill(projector, groups.get("projector", {}), folder / cls.FILES[1])
+        projector.load_state_dict(groups["projector"])
         if projector.d_lm != language_model.d_lm:
             _require(folder, "width of the language model", str(language_model.d_lm), str(projector.d_lm))
         alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
@@ -218,12 +225,16 @@ def _adapter(tensors: dict[str, Tensor], base: list[bool]) -> ProjectorAdapter:
     return ProjectorAdapter(A, B, bias, base)
 
 
-def _fill(projector: Projector, tensors: dict[str, Tensor], path: Path) -> None:
-    shapes = {name: tuple(t.shape) for name, t in projector.state_dict().items()}
-    got = {name: tuple(t.shape) for name, t in tensors.items()}
-    if got != shapes:
-        raise ArtifactError(f"{path}: the projector does not fit its description", got=got, expected=shapes)
-    projector.load_state_dict(tensors)
+def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[int | None, ...]]:
+    """Every tensor of an integration that is described so; only ranks are free."""
+    alignment = described["alignment"]
+    shapes: dict[str, tuple[int | None, ...]] = {"memory.embeddings": (len(described["memory"]), alignment["d_in"])}
+    shapes |= {f"alignment.{name}": shape for name, shape in ALIGNMENTS[alignment["kind"]].shapes(alignment).items()}
+    shapes |= {f"projector.{name}": tuple(t.shape) for name, t in projector.state_dict().items()}
+    for i, layer in enumerate(projector.layers if described["adapter"] else []):
+        d_out, d_in = layer.weight.shape
+        shapes |= {f"adapter.A{i}": (d_in, None), f"adapter.B{i}": (None, d_out), f"adapter.bias{i}": (d_out,)}
+    return shapes
 
 
 def _require(folder: Path, what: str, got: str, expected: str) -> None:

@@ -14,11 +14,18 @@ KINDS = ("ridge", "attention")
 
 
 def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNetwork:
-    """A hypernetwork of `kind` with its settings, for the frozen shared projector."""
-    if kind == "ridge":
-        return RidgeHyperNetwork(projector, **settings)
-    if kind == "attention":
-        return AttentionHyperNetwork(**settings)
+    """A hypernetwork of `kind` with its settings, for the frozen shared projector.
+
+    Raises:
+        InputError: unknown kind, or settings that it does not have.
+    """
+    try:
+        if kind == "ridge":
+            return RidgeHyperNetwork(projector, **settings)
+        if kind == "attention":
+            return AttentionHyperNetwork(**settings)
+    except TypeError as error:
+        raise InputError(f"settings of the {kind} hypernetwork", got=error) from error
     raise InputError("unknown kind of hypernetwork", got=kind, expected=" or ".join(KINDS))
 
 

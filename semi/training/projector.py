@@ -136,7 +136,7 @@ def _warm_start(
         episode = draw_episode(source, 0, 128, g)
         soft = projector.soft(source.texts[episode.queries])  # (n, t, d_lm)
         with torch.no_grad():
-            target = language_model.embed_parts(episode.captions, soft.shape[1])
+            target = language_model.embed_parts(episode.captions, soft.shape[1]).to(soft)
         return (soft - target).square().sum(-1).mean() / target.square().sum(-1).mean()
 
     return batch_loss

@@ -63,12 +63,12 @@ def run_hypernetwork(
     encoder = load_modality(described["text_encoder"]["modality"]).encoder()
     projector = Projector(**described["projector"])
     projector.load_state_dict(load_tensors(config.projector / "projector.safetensors"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        hypernetwork = build(config.kind, config.settings, projector)
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
         families = load_families(config.sources, encoder, output.path, advance)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            hypernetwork = build(config.kind, config.settings, projector)
         known: dict[str, Tensor] = {}
 
         def instruction(text: str) -> Tensor:

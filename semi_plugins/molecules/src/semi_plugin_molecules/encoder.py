@@ -15,7 +15,7 @@ from semi.errors import InputError
 from semi_plugin_molecules.smiles import read_smiles
 
 BITS, RADIUS = 2048, 2
-CLIP = 2.0
+CLIP = 3.0
 """Standard deviations at which a descriptor is cut, so that one rare group cannot outweigh everything else."""
 GROUP_PREFIX = "fr_"  # RDKit's counts of functional groups
 CONSTANTS = "descriptors.json"
@@ -28,7 +28,7 @@ class MorganEncoder:
     Three blocks: log(1 + count) of 2048 Morgan features of radius 2 (Rogers and Hahn, J. Chem. Inf. Model. 50, 742
     (2010)); the properties among RDKit's descriptors; its counts of functional groups. Counts and what spreads over
     orders of magnitude go through a signed log(1 + |v|); each is centred, divided by its standard deviation and cut at
-    2. Then the blocks are weighted so that their mean squared deviations stand as 0.25 : 1 : 1 and sum to 1. All
+    3. Then the blocks are weighted so that their mean squared deviations are 1/3 each. All
     constants come from the train split of the data set "molecules", shipped in `descriptors.json`. A sample's embedding
     depends on that sample alone.
     """
