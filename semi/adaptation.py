@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,9 @@ class Settings:
         batch: pairs a step, all of them if there are no more.
         encoder: one of the modality's; None: its default.
         diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
+
+    Raises:
+        InputError: on construction, where one of them is out of range.
     """
 
     method: Method = "semi"
@@ -54,6 +58,15 @@ class Settings:
     batch: int = 32
     encoder: str | None = None
     diagnose: bool = True
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError("unknown method", got=self.method, expected=", ".join(METHODS))
+        for name, value, least in (("steps", self.steps, 0), ("batch", self.batch, 1), ("seed", self.seed, 0)):
+            if value is not None and value < least:
+                raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")
+        if self.lr is not None and not 0 < self.lr < 1:
+            raise InputError("the learning rate is out of range", got=self.lr, expected="between 0 and 1")
 
     def schedule(self) -> Schedule:
         """The training schedule, with the method's defaults filled in."""
@@ -100,10 +113,11 @@ def adapt(
         "pairs_sha256": pairs_sha256(support_pairs),
         "settings": asdict(chosen),
     }
-    if out is None:
-        return _adapt(foundation, kind, support_pairs, chosen, None, advance)
-    with open_output(out, kind=Integration.KIND, config=config, force=force) as output:
-        return _adapt(foundation, kind, support_pairs, chosen, output, advance)
+
+    def claim() -> AbstractContextManager[OutputFolder | None]:
+        return nullcontext() if out is None else open_output(out, kind=Integration.KIND, config=config, force=force)
+
+    return _adapt(foundation, kind, support_pairs, chosen, claim, advance)
 
 
 def _adapt(
@@ -111,7 +125,7 @@ def _adapt(
     modality: Modality,
     pairs: Sequence[Pair],
     settings: Settings,
-    output: OutputFolder | None,
+    claim: Callable[[], AbstractContextManager[OutputFolder | None]],
     advance: Advance,
 ) -> Integration:
     encoder = modality.encoder(settings.encoder)
@@ -143,27 +157,30 @@ def _adapt(
 
     everything = torch.arange(len(pairs))
     begun = begin(everything)
-    history = fit(begun, everything, output.path if output else None)
-    metrics: dict[str, Any] = {"training_loss": [round(row["loss"], 6) for row in history.steps]}
-    if settings.diagnose:
-        advance(schedule.steps, "diagnosing")
-        trainer = Trainer(begin, lambda s, i: fit(s, i, None, lambda step, note: None), embeddings, settings.method)
-        metrics["diagnosis"] = diagnose(trainer, model, pairs, instructions, seed=settings.seed)
-    record = Record(
-        modality=modality.name,
-        encoder={"name": settings.encoder or "", "id": encoder.id},
-        instruction=modality.instruction,
-        language_model=model.source(),
-        foundation=foundation.sha256,
-        settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr},
-        support_sha256=pairs_sha256(pairs),
-        metrics=metrics,
-    )
-    memory = Memory(pool(embeddings), [pair.attributes.get("label", pair.caption) for pair in pairs])
-    integration = Integration(record, model, modality, encoder, begun.alignment, begun.merged(), memory, begun.adapter)
-    if output:
-        integration.write(output, "metrics.jsonl")
-    return integration
+    with claim() as output:  # only now: a support set that cannot be used leaves `out` as it was, --force or not
+        history = fit(begun, everything, output.path if output else None)
+        metrics: dict[str, Any] = {"training_loss": [round(row["loss"], 6) for row in history.steps]}
+        if settings.diagnose:
+            advance(schedule.steps, "diagnosing")
+            trainer = Trainer(begin, lambda s, i: fit(s, i, None, lambda step, note: None), embeddings, settings.method)
+            metrics["diagnosis"] = diagnose(trainer, model, pairs, instructions, seed=settings.seed)
+        record = Record(
+            modality=modality.name,
+            encoder={"name": settings.encoder or "", "id": encoder.id},
+            instruction=modality.instruction,
+            language_model=model.source(),
+            foundation=foundation.sha256,
+            settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr},
+            support_sha256=pairs_sha256(pairs),
+            metrics=metrics,
+        )
+        memory = Memory(pool(embeddings), [pair.attributes.get("label", pair.caption) for pair in pairs])
+        integration = Integration(
+            record, model, modality, encoder, begun.alignment, begun.merged(), memory, begun.adapter
+        )
+        if output:
+            integration.write(output, "metrics.jsonl")
+        return integration
 
 
 def _trainable(begun: Start) -> torch.nn.Module:
@@ -202,16 +219,4 @@ def _chosen(settings: Settings | None, options: dict[str, Any]) -> Settings:
     known = [field.name for field in fields(Settings)]
     if unknown := sorted(set(options) - set(known)):
         raise InputError("unknown settings", got=", ".join(unknown), expected=f"some of {', '.join(known)}")
-    chosen = replace(settings or Settings(), **options)
-    _check(chosen)
-    return chosen
-
-
-def _check(settings: Settings) -> None:
-    if settings.method not in METHODS:
-        raise InputError("unknown method", got=settings.method, expected=", ".join(METHODS))
-    for name, value, least in (("steps", settings.steps, 0), ("batch", settings.batch, 1), ("seed", settings.seed, 0)):
-        if value is not None and value < least:
-            raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")
-    if settings.lr is not None and not 0 < settings.lr < 1:
-        raise InputError("the learning rate is out of range", got=settings.lr, expected="between 0 and 1")
+    return replace(settings or Settings(), **options)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from semi.integration import Integration
-from semi.prompts import render, with_placeholders
+from semi.prompts import PLACEHOLDER, render, with_placeholders
 
 
 class Conversation:
@@ -30,8 +30,12 @@ class Conversation:
         self._waiting += 1
 
     def say(self, text: str) -> str:
-        """The model's answer to a turn."""
-        content = with_placeholders(text, self._waiting) if self._waiting else text
+        """The model's answer to a turn.
+
+        Raises:
+            InputError: the text has placeholders, but not one for each sample that was added; nothing was said then.
+        """
+        content = with_placeholders(text, self._waiting) if self._waiting or PLACEHOLDER in text else text
         self._messages.append({"role": "user", "content": content})
         self._waiting = 0
         model = self.integration.language_model

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from semi.artifacts import (
-    load_tensors,
+    load_module,
     open_output,
     read_json,
     read_manifest,
+    rebuilding,
     save_tensors,
     sha256_of,
     write_json,
@@ -145,10 +146,10 @@ def load_converted(folder: str | Path) -> tuple[Projector, HyperNetwork]:
     folder = Path(folder)
     read_manifest(folder, KIND)
     sizes = read_json(folder / FILES[0])
-    projector, hypernetwork = Projector(**sizes["projector"]), AttentionHyperNetwork(**sizes["hypernetwork"])
-    for module, file in ((projector, FILES[1]), (hypernetwork, FILES[2])):
-        shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        module.load_state_dict(load_tensors(folder / file, shapes))
+    with rebuilding(folder / FILES[0], "projector and hypernetwork"):
+        projector, hypernetwork = Projector(**sizes["projector"]), AttentionHyperNetwork(**sizes["hypernetwork"])
+    load_module(projector, folder / FILES[1])
+    load_module(hypernetwork, folder / FILES[2])
     return projector, hypernetwork
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semi.artifacts import load_tensors, open_output, read_manifest, save_tensors
-from semi.errors import ArtifactError, PairsError, PluginError
+from semi.errors import ArtifactError, InputError, PairsError, PluginError
 from semi.modality import Encoder, Modality
 from semi.pairs import Pair
 from semi.pairs_io import pairs_sha256, write_pairs
@@ -164,8 +164,9 @@ def _batches(encoder: Encoder, samples: Sequence[Any], start: int) -> Iterator[n
 
     for offset in range(0, len(samples), _BATCH):
         batch = samples[offset : offset + _BATCH]
+        encoded = np.asarray(_encoded(encoder, batch, start + offset))
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinity, and refused below
-            embeddings = np.asarray(encoder.encode(list(batch))).astype(np.float32, copy=False)
+            embeddings = encoded.astype(np.float32, copy=False)
         if embeddings.ndim not in (2, 3) or len(embeddings) != len(batch) or embeddings.shape[-1] != encoder.width:
             raise _wrong_shape(encoder, got=embeddings.shape, n=len(batch))
         finite = np.isfinite(embeddings).reshape(len(batch), -1).all(axis=1)
@@ -178,6 +179,24 @@ def _batches(encoder: Encoder, samples: Sequence[Any], start: int) -> Iterator[n
                 do=f"leave the sample out, or report it to the author of encoder {encoder.id}",
             )
         yield embeddings
+
+
+def _encoded(encoder: Encoder, batch: Sequence[Any], start: int) -> np.ndarray:
+    """The encoder's answer; where it refuses the batch, the error names the sample that it refuses alone."""
+    try:
+        return encoder.encode(list(batch))
+    except InputError:
+        for number, sample in enumerate(batch, start=start + 1):
+            try:
+                encoder.encode([sample])
+            except InputError as error:
+                raise PairsError(
+                    f"sample {number} cannot be encoded: {error.what}",
+                    got=f"{error.got}, {_brief(sample)}" if error.got is not None else _brief(sample),
+                    expected=error.expected,
+                    do=error.do,
+                ) from error
+        raise
 
 
 def _stack(folder: Path, names: Sequence[str]) -> np.ndarray:
@@ -213,5 +232,5 @@ def _wrong_shape(encoder: Encoder, *, got: object, n: int | None = None) -> Plug
 
 
 def _brief(sample: object) -> str:
-    text = repr(sample)
+    text = repr(sample.tolist() if hasattr(sample, "tolist") else sample)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from semi.artifacts import load_tensors, open_output, read_json, read_manifest, save_tensors, sha256_of, write_json
-from semi.errors import ArtifactError
+from semi.artifacts import (
+    load_module,
+    open_output,
+    read_json,
+    read_manifest,
+    rebuilding,
+    require_same,
+    save_tensors,
+    sha256_of,
+    write_json,
+)
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.modality import Encoder, Modality
@@ -78,23 +87,23 @@ class Foundation:
         """
         folder = Path(name) if Path(name).is_dir() else load_foundation(str(name)).folder
         read_manifest(folder, cls.KIND)
-        described = read_json(folder / "foundation.json")
-        try:
+        described = read_json(folder / cls.FILES[0])
+        with rebuilding(folder / cls.FILES[0], "foundation"):
             source, hyper = described["language_model"], described["hypernetwork"]
+            model_id, trained_in, model_sha256 = source["id"], source["precision"], source["sha256"]
             config = FoundationConfig(source, described["text_encoder"], hyper["kind"])
+            modality, encoder_id = config.text_encoder["modality"], config.text_encoder["id"]
             projector = Projector(**described["projector"])
-            settings = hyper["settings"]
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(
-                f"{folder / cls.FILES[0]} does not describe a foundation", got=repr(error), do="train the foundation again"
-            ) from error
-        text_encoder = load_modality(config.text_encoder["modality"]).encoder()
-        _require("text encoder", text_encoder.id, config.text_encoder["id"], folder)
-        language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
-        _require("language model's weights", language_model.sha256, source["sha256"], folder)
-        _load(projector, folder / "projector.safetensors")
-        hypernetwork = build(config.kind, settings, projector)
-        _load(hypernetwork, folder / "hypernetwork.safetensors")
+        text_encoder = load_modality(modality).encoder()
+        require_same(folder, "text encoder", text_encoder.id, encoder_id)
+        require_same(folder, "width of text embeddings", text_encoder.width, projector.sizes["d_in"])
+        load_module(projector, folder / cls.FILES[1])
+        with rebuilding(folder / cls.FILES[0], "foundation"):
+            hypernetwork = build(config.kind, hyper["settings"], projector)  # it starts from the projector's weights
+        load_module(hypernetwork, folder / cls.FILES[2])
+        language_model = LanguageModel.load(model_id, precision=precision or trained_in, device=device)
+        require_same(folder, "language model: its weights differ", language_model.sha256, model_sha256)
+        require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
         return cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)
 
@@ -135,18 +144,3 @@ class Foundation:
         from semi.adaptation import adapt
 
         return adapt(self, modality, pairs, settings=settings, **options)
-
-
-def _load(module: nn.Module, path: Path) -> None:
-    shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
-    module.load_state_dict({name: t.float() for name, t in load_tensors(path, shapes).items()})
-
-
-def _require(what: str, got: str, expected: str, folder: Path) -> None:
-    if got != expected:
-        raise ArtifactError(
-            f"the foundation in {folder} was trained with another {what}",
-            got=got,
-            expected=expected,
-            do="install the versions its manifest names, or train the foundation again",
-        )

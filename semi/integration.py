@@ -21,11 +21,12 @@ from semi.artifacts import (
     open_output,
     read_json,
     read_manifest,
+    rebuilding,
+    require_same,
     save_tensors,
     write_json,
 )
 from semi.encoding import embed
-from semi.errors import ArtifactError
 from semi.language_model import LanguageModel
 from semi.memory import Memory, Neighbour
 from semi.modality import Encoder, Modality
@@ -157,8 +158,9 @@ class Integration:
     def modality_of(cls, folder: str | Path) -> str:
         """The name of the modality of a saved integration, without loading anything else."""
         read_manifest(folder, cls.KIND)
-        name: str = read_json(Path(folder) / cls.FILES[0])["modality"]
-        return name
+        path = Path(folder) / cls.FILES[0]
+        with rebuilding(path, "integration"):
+            return str(read_json(path)["modality"])
 
     @classmethod
     def load(
@@ -181,29 +183,28 @@ class Integration:
         folder = Path(folder)
         read_manifest(folder, cls.KIND)
         described = read_json(folder / cls.FILES[0])
-        try:
+        with rebuilding(folder / cls.FILES[0], "integration"):
             record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
+            source, encoder_name, encoder_id = record.language_model, record.encoder["name"], record.encoder["id"]
+            model_id, made_in, model_sha256 = source["id"], source["precision"], source["sha256"]
             projector = Projector(**described["projector"])
             shapes = _shapes(described, projector)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(
-                f"{folder / cls.FILES[0]} does not describe an integration", got=repr(error), do="adapt again"
-            ) from error
-        source = record.language_model
-        if language_model is None:
-            language_model = LanguageModel.load(source["id"], precision=precision or source["precision"], device=device)
-        _require(folder, "language model's weights", language_model.sha256, source["sha256"])
         modality = load_modality(record.modality)
-        encoder = modality.encoder(record.encoder["name"] or None)
-        _require(folder, "encoder", encoder.id, record.encoder["id"])
+        encoder = modality.encoder(encoder_name or None)
+        require_same(folder, "encoder", encoder.id, encoder_id)
         groups: dict[str, dict[str, Tensor]] = {}
         for name, tensor in load_tensors(folder / cls.FILES[1], shapes).items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
         projector.load_state_dict(groups["projector"])
-        if projector.d_lm != language_model.d_lm:
-            _require(folder, "width of the language model", str(language_model.d_lm), str(projector.d_lm))
+        if language_model is None:
+            language_model = LanguageModel.load(model_id, precision=precision or made_in, device=device)
+        require_same(folder, "language model: its weights differ", language_model.sha256, model_sha256)
+        require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
+        if not encoder.width:
+            encoder.width = alignment.d_in  # `vectors` leaves the width to the data, and this is the data
+        require_same(folder, "width of embeddings", encoder.width, alignment.d_in)
         memory = Memory(groups["memory"]["embeddings"], described["memory"])
         adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
         return cls(record, language_model, modality, encoder, alignment, projector, memory, adapter)
@@ -231,17 +232,7 @@ def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[
     shapes: dict[str, tuple[int | None, ...]] = {"memory.embeddings": (len(described["memory"]), alignment["d_in"])}
     shapes |= {f"alignment.{name}": shape for name, shape in ALIGNMENTS[alignment["kind"]].shapes(alignment).items()}
     shapes |= {f"projector.{name}": tuple(t.shape) for name, t in projector.state_dict().items()}
-    for i, layer in enumerate(projector.layers if described["adapter"] else []):
-        d_out, d_in = layer.weight.shape
+    weights = [shapes[name] for name in shapes if name.startswith("projector.") and name.endswith(".weight")]
+    for i, (d_out, d_in) in enumerate(weights if described["adapter"] else []):
         shapes |= {f"adapter.A{i}": (d_in, None), f"adapter.B{i}": (None, d_out), f"adapter.bias{i}": (d_out,)}
     return shapes
-
-
-def _require(folder: Path, what: str, got: str, expected: str) -> None:
-    if got != expected:
-        raise ArtifactError(
-            f"the integration in {folder} was made with another {what}",
-            got=got,
-            expected=expected,
-            do="install the versions its manifest names, or adapt again",
-        )

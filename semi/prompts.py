@@ -27,7 +27,7 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Prompt:
     """Messages through the chat template, up to where the assistant answers, cut at every placeholder.
 
     Raises:
-        ArtifactError: the tokenizer has no chat template.
+        ArtifactError: the tokenizer has no chat template, or a broken one.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ArtifactError(
@@ -36,7 +36,16 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Prompt:
             expected="an instruction-tuned model",
             do="use the -Instruct or -chat version of the model",
         )
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ArtifactError(
+            f"the chat template of the language model {tokenizer.name_or_path} does not work",
+            got=error.message,
+            do="fetch or copy the model again",
+        ) from error
     parts = text.split(PLACEHOLDER)
     return Prompt(tuple(tuple(tokenizer.encode(part, add_special_tokens=False)) for part in parts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VectorEncoder:
-    """The identity. Its width is that of the first vector it sees; every other one must have it too."""
+    """The identity. Its width is that of most vectors of the first batch; every vector must have it."""
 
     id = "vectors/identity@1"
 
@@ -35,19 +36,19 @@ class VectorEncoder:
         import numpy as np
 
         rows = [_vector(sample, None) for sample in samples]
-        width = self.width if self.width is not None or not rows else len(rows[0])
-        if width is None:
+        if self.width is None and rows:
+            self.width = Counter(map(len, rows)).most_common(1)[0][0]
+        if self.width is None:
             raise InputError("the width of no vectors is unknown", expected="at least one sample")
-        for number, row in enumerate(rows, start=1):
-            if len(row) != width:
+        for row in rows:
+            if len(row) != self.width:
                 raise InputError(
-                    f"vector {number} of {len(rows)} has another width than those before it",
+                    "the vector has another width than the others",
                     got=f"{len(row)} numbers",
-                    expected=f"{width} numbers",
+                    expected=f"{self.width} numbers",
                     do="encode all samples with the same encoder",
                 )
-        self.width = width
-        return np.stack(rows) if rows else np.empty((0, width), np.float32)
+        return np.stack(rows) if rows else np.empty((0, self.width), np.float32)
 
 
 class Vectors(Modality):
@@ -120,7 +121,7 @@ def _vector(sample: Any, folder: Path | None) -> np.ndarray:
 def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PairsError("the vector is broken JSON", got=f"{text[:80]} ({error})", expected="[0.1, 2, ...]") from error
 
 

@@ -57,22 +57,24 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
 
 
 def _load(source: Path | str, precision: str, device: torch.device) -> Loaded:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "use_safetensors": True}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # both refused below, by name
     if precision == "nf4":
         options["quantization_config"] = _nf4()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
+    except Exception as error:  # transformers and tokenizers raise whatever a damaged file leads them into
         raise ArtifactError(
             f"the language model {source} cannot be loaded",
-            got=str(error).splitlines()[0],
+            got=(str(error) or type(error).__name__).splitlines()[0],
             do="give a folder of safetensors, a hub id that can be reached, or an asset that `semi fetch` lists",
         ) from error
+    model, report = loaded
+    _refuse_random_weights(source, report)
     model.requires_grad_(False)
     model.train(False)
     model = model.to(device)
@@ -82,6 +84,19 @@ def _load(source: Path | str, precision: str, device: torch.device) -> Loaded:
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return Loaded(model, tokenizer, precision, _weights_hash(source, model))
+
+
+def _refuse_random_weights(source: Path | str, report: dict[str, Any]) -> None:
+    """transformers would go on with random numbers where the files lack a weight or hold one of another shape."""
+    missing = [f"no {name}" for name in sorted(report["missing_keys"])]
+    other = [f"{name} {tuple(got)}, not {tuple(own)}" for name, got, own in sorted(report["mismatched_keys"])]
+    if wrong := other + missing:
+        raise ArtifactError(
+            f"the weights of the language model {source} do not fit its config.json",
+            got="; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""),
+            expected="every weight of the model, in its shape",
+            do="fetch or copy the model again",
+        )
 
 
 def _nf4() -> Any:

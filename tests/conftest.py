@@ -1,4 +1,4 @@
-"""A language model, a text encoder and a foundation of a few thousand weights: real files, real code paths, no network."""
+"""A language model, a text encoder and a foundation of a few thousand weights: real files, no network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +79,8 @@ def write_language_model(folder: Path, *, tied: bool = True, chat: bool = True) 
         [WORDS] * 4,
         trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", bos_token="<|im_start|>")
+    wrapper: Any = PreTrainedTokenizerFast
+    tokenizer = wrapper(tokenizer_object=core, eos_token="<|im_end|>", bos_token="<|im_start|>")
     if chat:
         tokenizer.chat_template = CHAT
     config = LlamaConfig(

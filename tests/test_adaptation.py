@@ -31,7 +31,8 @@ def pairs(n: int = 24, seed: int = 0, width: int = 10) -> list[Pair]:
         colour, thing = i % 3, int(g.integers(4))
         vector = maps[colour] + maps[3 + thing] + 0.05 * g.standard_normal(width)
         words = (COLOURS[colour], THINGS[thing])
-        found.append(Pair(vector.tolist(), " ".join(words), attributes=dict(zip(("colour", "thing"), words, strict=True))))
+        attributes = {"colour": words[0], "thing": words[1]}
+        found.append(Pair(vector.tolist(), " ".join(words), attributes=attributes))
     return found
 
 
@@ -46,11 +47,11 @@ QUICK: dict[str, Any] = {"steps": 3, "diagnose": False}
 def test_the_same_seed_gives_the_same_bytes_and_the_same_texts_after_loading(
     tiny_foundation: Foundation, tmp_path: Path, method: str
 ) -> None:
-    options = {"method": method, "shots": 8, "steps": 3, "seed": 1}
+    options: dict[str, Any] = {"method": method, "shots": 8, "steps": 3, "seed": 1}
     first = tiny_foundation.adapt("vectors", pairs(), out=tmp_path / "a", **options)
     tiny_foundation.adapt("vectors", pairs(), out=tmp_path / "b", **options)
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert set(files(tmp_path / "a")) == {"integration.json", "integration.safetensors", "manifest.json", "metrics.jsonl"}
+    assert set(files(tmp_path / "a")) == {*Integration.FILES, "manifest.json", "metrics.jsonl"}
     loaded = Integration.load(tmp_path / "a", device="cpu")
     samples = [pair.sample for pair in pairs(5, seed=9)]
     assert loaded.describe(samples, max_new_tokens=5) == first.describe(samples, max_new_tokens=5)
@@ -204,7 +205,8 @@ def test_equal_samples_do_not_stop_the_diagnosis(tiny_foundation: Foundation, ot
 
 
 def test_steps_and_rate_are_recorded(tiny_foundation: Foundation) -> None:
-    model = tiny_foundation.adapt("vectors", pairs(), shots=6, settings=Settings(method="lora", diagnose=False), steps=2)
+    settings = Settings(method="lora", diagnose=False)
+    model = tiny_foundation.adapt("vectors", pairs(), shots=6, settings=settings, steps=2)
     assert model.record.settings["method"] == "lora"
     assert model.record.settings["steps"] == 2
     assert model.record.settings["lr"] > 0
@@ -237,7 +239,12 @@ def nan_inside() -> list[Pair]:
     ids=lambda value: str(value)[:30] if isinstance(value, dict | str) else "",
 )
 def test_bad_input_is_refused_and_nothing_is_left(
-    tiny_foundation: Foundation, tmp_path: Path, given: list[Pair], options: dict[str, Any], error: type, message: str
+    tiny_foundation: Foundation,
+    tmp_path: Path,
+    given: list[Pair],
+    options: dict[str, Any],
+    error: type[InputError],
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message) as refused:
         tiny_foundation.adapt("vectors", given, out=tmp_path / "out", **options)
@@ -264,9 +271,7 @@ def test_an_encoder_that_gives_nan_is_named(tiny_foundation: Foundation, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def saved(
-    foundation_folder: Path, tiny_text_site: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def saved(foundation_folder: Path, tiny_text_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tiny_text_site)
         foundation = Foundation.load(foundation_folder, device="cpu")

@@ -80,7 +80,7 @@ def test_scratch_knows_nothing_of_the_foundation() -> None:
     s = support()
     first = soft(start("scratch", s, projector, net, seed=0), s.embeddings)
     with torch.no_grad():
-        projector.layers[0].weight.mul_(3.0)
+        projector.get_parameter("layers.0.weight").mul_(3.0)
     assert torch.equal(first, soft(start("scratch", s, projector, net, seed=0), s.embeddings))
 
 

@@ -14,7 +14,8 @@ SEEDS = st.integers(0, 2**31)
 
 def random_adapter(projector: Projector, width: int, rank: int, base: list[bool]) -> ProjectorAdapter:
     """One whose first layer reads embeddings of `width`."""
-    hidden, out = projector.sizes["d_hidden"], projector.layers[1].out_features
+    sizes = projector.sizes
+    hidden, out = sizes["d_hidden"], sizes["soft_tokens"] * sizes["d_lm"]
     shapes = [(width, hidden), (hidden, out)]
     return ProjectorAdapter(
         A=[torch.randn(i, rank) / max(1, i) ** 0.5 for i, _ in shapes],

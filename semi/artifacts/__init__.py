@@ -9,6 +9,7 @@ from semi.artifacts.checkpoint import Checkpoint
 from semi.artifacts.files import config_hash, read_json, sha256_of, write_bytes, write_json
 from semi.artifacts.manifest import FORMAT_VERSION, read_manifest, write_manifest
 from semi.artifacts.output import OutputFolder, open_output
+from semi.artifacts.rebuilding import load_module, rebuilding, require_same
 from semi.artifacts.tensors import load_tensors, read_metadata, save_tensors
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
     "Checkpoint",
     "OutputFolder",
     "config_hash",
+    "load_module",
     "load_tensors",
     "open_output",
     "read_json",
     "read_manifest",
     "read_metadata",
+    "rebuilding",
+    "require_same",
     "save_tensors",
     "sha256_of",
     "write_bytes",

@@ -34,7 +34,9 @@ class _Guard(ContextDecorator):
     """Turns whatever a verb raises into one message on stderr and an exit code: `@guard` or `with guard:`."""
 
     def __enter__(self) -> None:
-        return None
+        # stderr is for semi's own messages. transformers reads these when it is imported, which no verb has done yet.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         # Typer ends these in its own way, a closed pipe (`semi plugins | head`) without any message.
@@ -57,7 +59,7 @@ guard = _Guard()
 def _message(error: Exception) -> str:
     if isinstance(error, SemiError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}\n  do this: make room and run the same command again"
     first_line = (str(error).splitlines() or [""])[0]

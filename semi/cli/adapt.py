@@ -114,12 +114,13 @@ def _read(
 ) -> PairList:
     from semi.pairs_io import read_labelled, read_pairs
 
-    if (pairs is None) == (samples is None):
-        raise InputError(
-            "where are the pairs?", got="both" if pairs else "neither", expected="--pairs, or --samples with --labels"
-        )
-    if pairs is not None:
+    if pairs is not None and samples is None and labels is None:
         return read_pairs(pairs, modality=kind, skip_bad=skip_bad)
-    if samples is None or labels is None:
-        raise InputError("--samples needs --labels", do="give a .csv file with one label for each sample")
-    return read_labelled(samples, labels, template, modality=kind, skip_bad=skip_bad)
+    if pairs is None and samples is not None and labels is not None:
+        return read_labelled(samples, labels, template, modality=kind, skip_bad=skip_bad)
+    given = {"--pairs": pairs, "--samples": samples, "--labels": labels}
+    raise InputError(
+        "where are the pairs?",
+        got=" and ".join(name for name, value in given.items() if value is not None) or "none of them",
+        expected="either --pairs, or --samples and --labels",
+    )

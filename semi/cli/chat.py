@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from semi.cli.describe import as_sample
+from semi.errors import InputError, SemiError
 
 
 def command(
@@ -17,27 +20,37 @@ def command(
 ) -> None:
     """Talk about samples, line by line: /sample S adds one, /new begins again, /quit ends."""
     from semi.chat import Conversation
-    from semi.errors import SemiError
     from semi.integration import Integration
 
     integration = Integration.load(folder)
     conversation = Conversation(integration, max_new_tokens=max_new_tokens)
     for sample in samples or []:
         conversation.add(as_sample(sample))
-    while True:
-        try:
-            line = typer.prompt("you", prompt_suffix="> ", default="", show_default=False, err=True).strip()
-        except typer.Abort:  # end of input
-            return
+    for line in _lines():
         word, _, rest = line.partition(" ")
         if word == "/quit":
             return
-        if word == "/new":
-            conversation = Conversation(integration, max_new_tokens=max_new_tokens)
-        elif word == "/sample":
-            try:
+        try:
+            if word == "/new":
+                conversation = Conversation(integration, max_new_tokens=max_new_tokens)
+            elif word == "/sample":
                 conversation.add(as_sample(rest.strip()))
-            except SemiError as error:  # a typo must not end the conversation
-                typer.echo(str(error), err=True)
-        elif line:
-            typer.echo(conversation.say(line))
+            elif line:
+                typer.echo(conversation.say(line))
+        except SemiError as error:  # a typo must not end the conversation
+            typer.echo(f"error: {error}", err=True)
+
+
+def _lines() -> Iterator[str]:
+    """What the user says, line by line; a prompt is shown only to somebody who types."""
+    typing = sys.stdin.isatty()
+    while True:
+        try:
+            line = (
+                typer.prompt("you", prompt_suffix="> ", default="", show_default=False, err=True) if typing else input()
+            )
+        except (typer.Abort, EOFError):
+            return
+        except UnicodeDecodeError as error:
+            raise InputError("what was typed is not UTF-8", got=f"byte {error.object[error.start]:#04x}") from error
+        yield line.strip()

@@ -24,7 +24,7 @@ def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNet
             return RidgeHyperNetwork(projector, **settings)
         if kind == "attention":
             return AttentionHyperNetwork(**settings)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on sizes below zero
         raise InputError(f"settings of the {kind} hypernetwork", got=error) from error
     raise InputError("unknown kind of hypernetwork", got=kind, expected=" or ".join(KINDS))
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from semi.adapters import ProjectorAdapter
 from semi.alignment import Alignment, Nystroem
+from semi.alignment.nystroem import KERNELS as KNOWN
+from semi.errors import InputError
 from semi.hypernetwork.base import HyperNetwork
 from semi.projector import Projector
 
@@ -33,6 +35,9 @@ class RidgeHyperNetwork(HyperNetwork):
         projector: the frozen shared projector; its d_in is the width of the caption embeddings.
         d_correction: hidden width of the learned corrections.
         kernels: candidates (kernel, bandwidth factor) for the alignment.
+
+    Raises:
+        InputError: no kernels, one that does not exist, or a d_correction below 1.
     """
 
     kind: ClassVar[str] = "ridge"
@@ -46,6 +51,13 @@ class RidgeHyperNetwork(HyperNetwork):
         kernels: tuple[tuple[str, float], ...] = KERNELS,
     ) -> None:
         super().__init__()
+        unknown = [name for name, _ in kernels if name not in KNOWN]
+        if d_correction < 1 or not kernels or unknown:
+            raise InputError(
+                "settings of the ridge hypernetwork",
+                got=f"d_correction = {d_correction}, kernels = {list(kernels)}",
+                expected=f"d_correction of at least 1, kernels among {', '.join(KNOWN)}",
+            )
         self.settings = {"d_correction": d_correction, "kernels": [list(k) for k in kernels]}
         self.kernels = tuple((str(name), float(factor)) for name, factor in kernels)
         sizes = projector.sizes

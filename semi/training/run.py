@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semi.artifacts import OutputFolder, load_tensors, open_output, read_json, read_manifest, sha256_of, write_json
+from semi.artifacts import (
+    OutputFolder,
+    load_module,
+    open_output,
+    read_json,
+    read_manifest,
+    rebuilding,
+    require_same,
+    sha256_of,
+    write_bytes,
+    write_json,
+)
 from semi.encoding import KIND as ENCODED
 from semi.foundation import Foundation, FoundationConfig
 from semi.hypernetwork import build
@@ -20,7 +32,7 @@ from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConf
 from semi.training.hypernetwork import train_hypernetwork
 from semi.training.loop import History
 from semi.training.projector import train_projector, validation_losses
-from semi.training.sources import load_families
+from semi.training.sources import load_families, require_enough
 
 Advance = Callable[[int, str], None]
 PROJECTOR = "projector"
@@ -56,19 +68,24 @@ def run_hypernetwork(
     config = read_config(path, HyperNetworkConfig)
     inputs = _inputs(config.sources)
     read_manifest(config.projector, PROJECTOR)
-    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
     described = read_json(config.projector / "projector.json")
-    source = described["language_model"]
-    language_model = LanguageModel.load(source["id"], precision=source["precision"])
-    encoder = load_modality(described["text_encoder"]["modality"]).encoder()
-    projector = Projector(**described["projector"])
-    projector.load_state_dict(load_tensors(config.projector / "projector.safetensors"))
+    with rebuilding(config.projector / "projector.json", "projector"):
+        source, text_encoder = described["language_model"], described["text_encoder"]
+        model_id, precision, model_sha256 = source["id"], source["precision"], source["sha256"]
+        modality, encoder_id = text_encoder["modality"], text_encoder["id"]
+        projector = Projector(**described["projector"])
+    load_module(projector, config.projector / "projector.safetensors")
+    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
+    encoder = load_modality(modality).encoder()
+    require_same(config.projector, "text encoder", encoder.id, encoder_id)
+    language_model = LanguageModel.load(model_id, precision=precision)
+    require_same(config.projector, "language model: its weights differ", language_model.sha256, model_sha256)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hypernetwork = build(config.kind, config.settings, projector)
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
-        families = load_families(config.sources, encoder, output.path, advance)
+        families = load_families(config.sources, encoder, config.projector, advance)  # embedded there already
         known: dict[str, Tensor] = {}
 
         def instruction(text: str) -> Tensor:
@@ -80,7 +97,7 @@ def run_hypernetwork(
             config, families, hypernetwork, projector, language_model, instruction, output.path, advance=advance
         )
         foundation = Foundation(
-            FoundationConfig(language_model.source(), described["text_encoder"], config.kind),
+            FoundationConfig(language_model.source(), text_encoder, config.kind),
             language_model,
             encoder,
             projector,
@@ -107,7 +124,9 @@ def draw_curve(history: History, path: Path) -> bool:
         seen = history.validations
         axes.plot([v["step"] for v in seen], [v["loss"] for v in seen], "o-", label="validation", markersize=3)
     axes.legend()
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, metadata={"Software": None})
+    write_bytes(path, picture.getvalue())
     return True
 
 
@@ -118,5 +137,10 @@ def _finish(output: OutputFolder, history: History, files: Sequence[str], info: 
 
 def _inputs(sources: Sequence[SourceConfig]) -> dict[str, str]:
     """Hash of every encoded folder, checked before any work."""
-    manifests = {str(s.encoded): read_manifest(s.encoded, ENCODED) for s in sources if s.encoded}
-    return {name: manifest["info"]["pairs_sha256"] for name, manifest in manifests.items()}
+    hashes = {}
+    for folder in [source.encoded for source in sources if source.encoded]:
+        info = read_manifest(folder, ENCODED)["info"]
+        with rebuilding(folder / "manifest.json", "set of embeddings"):
+            n, hashes[str(folder)] = int(info["n"]), str(info["pairs_sha256"])
+        require_enough(folder, n)
+    return hashes

@@ -95,6 +95,14 @@ def load_families(
     ]
 
 
+def require_enough(folder: Path, pairs: int) -> None:
+    """Refuse an encoded folder of too few pairs: both parts need a support set and queries."""
+    if pairs < 2 * FEWEST_PAIRS:
+        raise InputError(
+            f"{folder} holds too few pairs to train on", got=pairs, expected=f"at least {2 * FEWEST_PAIRS}"
+        )
+
+
 def embed_captions(
     captions: Sequence[str], encoder: Encoder, cache: Path, advance: Callable[[int, str], None]
 ) -> Tensor:
@@ -149,12 +157,9 @@ def _encoded(config: SourceConfig, encoder: Encoder, cache: Path, advance: Calla
         embeddings = embeddings.mean(1)  # one embedding a sample conditions and trains
     same = encoded.encoder_id == encoder.id and all(p.sample == p.caption for p in encoded.pairs)
     texts = embeddings if same else embed_captions([p.caption for p in encoded.pairs], encoder, cache, advance)
+    require_enough(config.encoded, len(encoded.pairs))
     g = torch.Generator().manual_seed(0)
     order = torch.randperm(len(encoded.pairs), generator=g)
-    if len(order) < 2 * FEWEST_PAIRS:
-        raise InputError(
-            f"{config.encoded} holds too few pairs to train on", got=len(order), expected=f"at least {2 * FEWEST_PAIRS}"
-        )
     held = min(512, max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(order))))
     name = config.encoded.name
     instruction = next((p.instruction for p in encoded.pairs if p.instruction), "Describe this.")

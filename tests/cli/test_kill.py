@@ -156,5 +156,3 @@ def contents(folder: Path, kind: str) -> dict[str, bytes]:
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name not in left and p.suffix != ".png"
     }
-
-

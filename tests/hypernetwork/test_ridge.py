@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from semi.hypernetwork import RidgeHyperNetwork, build
+from semi.hypernetwork import HyperNetwork, RidgeHyperNetwork, build
 from semi.hypernetwork.ridge import LAMBDAS, ridge_dual, ridge_loo
 from semi.projector import Projector
 from semi_kernels.isometry import Haar, Hadamard, Householder, Isometry, SignedPermutation
@@ -48,7 +49,7 @@ def trained(seed: int = 0) -> tuple[Projector, RidgeHyperNetwork]:
     return projector, net
 
 
-def whole(net: RidgeHyperNetwork, projector: Projector, support: Tensor, texts: Tensor, queries: Tensor) -> Tensor:
+def whole(net: HyperNetwork, projector: Projector, support: Tensor, texts: Tensor, queries: Tensor) -> Tensor:
     """Support set to the queries' soft tokens, alignment included."""
     alignment = net.align(support, texts)
     adapter = net(alignment(support), texts, torch.ones(1, 16))
@@ -61,7 +62,8 @@ def with_intercept(x: Tensor, t: Tensor, penalty: float, query: Tensor) -> Tenso
     ridge = penalty * torch.eye(X.shape[1], dtype=torch.float64)
     ridge[-1, -1] = 0
     weights = torch.linalg.solve(X.T @ X + ridge, X.T @ t.double())
-    return torch.cat([query.double(), torch.ones(len(query), 1, dtype=torch.float64)], dim=1) @ weights
+    predicted: Tensor = torch.cat([query.double(), torch.ones(len(query), 1, dtype=torch.float64)], dim=1) @ weights
+    return predicted
 
 
 @pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 3), (32, 40), (8, 70)])
@@ -85,7 +87,7 @@ def test_with_its_alignment_it_is_kernel_ridge_regression(kernel: str) -> None:
         K, Q = (a - a.mean(0)) @ (a - a.mean(0)).T, (b - a.mean(0)) @ (a - a.mean(0)).T
     else:
         width = 2 * torch.pdist(a).median() ** 2
-        K, Q = torch.exp(-torch.cdist(a, a) ** 2 / width), torch.exp(-torch.cdist(b, a) ** 2 / width)
+        K, Q = torch.exp(-(torch.cdist(a, a) ** 2) / width), torch.exp(-(torch.cdist(b, a) ** 2) / width)
     centring = torch.eye(12, dtype=torch.float64) - 1 / 12
     K_c, Q_c = centring @ K @ centring, (Q - K.mean(0)) @ centring
     alignment = net.align(x, texts)
@@ -124,9 +126,9 @@ def test_the_dual_is_float64_and_symmetric() -> None:
 def test_untrained_corrections_change_nothing() -> None:
     projector, net = network()
     x, texts, queries = task(10, 20)
-    mean, centred, dual = ridge_dual(x, texts)
+    _, centred, dual = ridge_dual(x, texts)
     adapter = net(x, texts, torch.ones(1, 16))
-    weight = projector.layers[0].weight
+    weight = projector.get_parameter("layers.0.weight")
     torch.testing.assert_close(adapter.A[0], (centred.T @ dual).float())
     torch.testing.assert_close(adapter.B[0], (texts - texts.mean(0)) @ weight.T)
     assert not adapter.bias[1].any()
@@ -140,7 +142,7 @@ def test_untrained_corrections_change_nothing() -> None:
 def test_it_commutes_with_every_isometry_and_translation_of_the_encoder(name: str, k: int, d: int) -> None:
     projector, net = trained()
     x, texts, queries = task(k, d)
-    options = {"k": 5} if name == "householder" else {}
+    options: dict[str, Any] = {"k": 5} if name == "householder" else {}
     map_ = ISOMETRIES[name].sample(d, generator=rng(11), **options)
     shift = torch.randn(d, generator=rng(12))
     plain = whole(net, projector, x, texts, queries)
@@ -154,7 +156,10 @@ def test_zeros_behind_the_embedding_change_nothing(k: int) -> None:
     x, texts, queries = task(k, 12)
     padded = [torch.nn.functional.pad(part, (0, 30)) for part in (x, queries)]
     torch.testing.assert_close(
-        whole(net, projector, padded[0], texts, padded[1]), whole(net, projector, x, texts, queries), rtol=1e-5, atol=1e-5
+        whole(net, projector, padded[0], texts, padded[1]),
+        whole(net, projector, x, texts, queries),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 

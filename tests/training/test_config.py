@@ -52,7 +52,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             seed="many",
         )
     )
-    for part in ("schedule.steps", "schedule.lr", "schedule.warm_up", "sources.0.weight", "precision", "noize", "noise:", "seed"):
+    schedule = ("schedule.steps", "schedule.lr", "schedule.warm_up")
+    for part in (*schedule, "sources.0.weight", "precision", "noize", "noise:", "seed"):
         assert part in message
     assert "text_encoder" in message  # the known settings are listed
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ class Task:
     def __init__(self, *, kill: int | None = None, frozen: bool = False) -> None:
         torch.manual_seed(0)
         self.module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
-        self.module[0].bias.requires_grad_(not frozen)
+        self.first_bias = self.module.get_parameter("0.bias").requires_grad_(not frozen)
         self.kill, self.losses = kill, 0
 
     def batch_loss(self, g: torch.Generator) -> Tensor:
@@ -34,7 +34,8 @@ class Task:
         if self.kill is not None and self.losses > self.kill:
             raise Killed
         x = torch.randn(8, 4, generator=g)
-        return (self.module(x) - x[:, :2].sin()).square().mean()
+        loss: Tensor = (self.module(x) - x[:, :2].sin()).square().mean()
+        return loss
 
     def validate(self) -> float:
         x = torch.randn(16, 4, generator=generator(99))
@@ -45,7 +46,9 @@ class Task:
         return [t.clone() for t in self.module.state_dict().values()]
 
 
-SCHEDULE = Schedule(steps=12, lr=0.05, warmup=3, accumulate=2, validate_every=4, save_every=5, weight_decay=0.01, seed=3)
+SCHEDULE = Schedule(
+    steps=12, lr=0.05, warmup=3, accumulate=2, validate_every=4, save_every=5, weight_decay=0.01, seed=3
+)
 
 
 def run(task: Task, schedule: Schedule = SCHEDULE, folder: Path | None = None) -> History:
@@ -108,10 +111,15 @@ def test_memory_only_equals_a_folder(tmp_path: Path) -> None:
 
 def test_frozen_parameters_stay(tmp_path: Path) -> None:
     task = Task(frozen=True)
-    before = task.module[0].bias.clone()
+    before = task.first_bias.clone()
     run(task, folder=tmp_path)
-    assert torch.equal(task.module[0].bias, before)
+    assert torch.equal(task.first_bias, before)
     assert not equal(task.weights(), Task().weights())
+
+
+def _same(module: nn.Module, x: Tensor, g: torch.Generator) -> Tensor:
+    loss: Tensor = module(x).square().mean()
+    return loss
 
 
 def test_accumulation_averages_the_micro_batches() -> None:
@@ -120,8 +128,7 @@ def test_accumulation_averages_the_micro_batches() -> None:
     for task, accumulate in zip(tasks, (1, 3), strict=True):
         x = torch.randn(8, 4, generator=generator(1))
         module = task.module
-        loss: Callable[[torch.Generator], Tensor] = lambda g, x=x, m=module: m(x).square().mean()  # noqa: E731
-        history = train(module, loss, Schedule(steps=1, lr=0.1, accumulate=accumulate))
+        history = train(module, partial(_same, module, x), Schedule(steps=1, lr=0.1, accumulate=accumulate))
     for a, b in zip(tasks[0].weights(), tasks[1].weights(), strict=True):
         torch.testing.assert_close(a, b)
     assert history.steps[0]["loss"] == pytest.approx(float(Task().module(x).square().mean().detach()), rel=1e-5)
@@ -133,7 +140,7 @@ def test_every_micro_batch_has_randomness_of_its_own() -> None:
 
     def batch_loss(g: torch.Generator) -> Tensor:
         drawn.append(float(torch.rand((), generator=g)))
-        return module(torch.ones(1)).square().mean()
+        return _same(module, torch.ones(1), g)
 
     train(module, batch_loss, Schedule(steps=5, lr=0.1, accumulate=4))
     train(module, batch_loss, Schedule(steps=5, lr=0.1, accumulate=4, seed=1))

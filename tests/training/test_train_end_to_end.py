@@ -1,0 +1,209 @@
+"""Both trainings from a configuration file to a foundation that adapts, on the tiny language model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from semi.artifacts import read_manifest
+from semi.encoding import encode
+from semi.errors import ArtifactError, InputError, OutputError
+from semi.foundation import Foundation
+from semi.pairs import Pair
+from semi.plugins import load_modality
+from semi.training.loop import History
+from semi.training.run import draw_curve, run_hypernetwork, run_projector
+from semi.vectors import Vectors
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def dying(at: int) -> Callable[[int, str], None]:
+    """Dies after optimiser step `at` (progress of the captions' embedding has another note)."""
+
+    def advance(step: int, note: str) -> None:
+        if step >= at and note.startswith("loss"):
+            raise Killed
+
+    return advance
+
+
+def words(n: int) -> list[Pair]:
+    colours, things = ("red", "green", "blue", "white", "black"), ("cat", "dog", "house", "car", "tree", "table")
+    texts = [f"{a} {b} with {i}" for i in range(4) for a in colours for b in things]
+    return [Pair(text, text) for text in texts[:n]]
+
+
+@pytest.fixture
+def trainings(tiny_lm: Path, tiny_text: str, tmp_path: Path) -> tuple[Path, Path]:
+    """Configuration files of both trainings on an encoded text, an encoded sensor and procedural modalities."""
+    text = load_modality(tiny_text)
+    encode(text, text.encoder(), words(60), tmp_path / "words")
+    g = np.random.default_rng(0)
+    sensor = [Pair(g.standard_normal(9).astype(np.float32), pair.caption) for pair in words(40)]
+    encode(Vectors(), Vectors().encoder(), sensor, tmp_path / "sensor")
+    common: dict[str, Any] = {
+        "sources": [
+            {"encoded": str(tmp_path / "words"), "weight": 2},
+            {"encoded": str(tmp_path / "sensor"), "weight": 1},
+            {"procedural": 4, "samples": 24, "weight": 1},
+        ],
+        "batch": 12,
+        "queries": 3,
+        "shots": [4, 8],
+    }
+    schedule = {"steps": 6, "lr": 3e-3, "warmup": 2, "accumulate": 2, "validate_every": 3, "save_every": 2}
+    projector = common | {
+        "language_model": str(tiny_lm),
+        "precision": "fp32",
+        "text_encoder": tiny_text,
+        "projector": {"d_hidden": 24, "soft_tokens": 2},
+        "warm_start": 4,
+        "schedule": schedule,
+    }
+    hypernetwork = common | {
+        "projector": str(tmp_path / "projector"),
+        "settings": {"d_correction": 8},
+        "schedule": schedule | {"steps": 4},
+    }
+    paths = (tmp_path / "projector.yaml", tmp_path / "hypernetwork.yaml")
+    for path, config in zip(paths, (projector, hypernetwork), strict=True):
+        path.write_text(yaml.safe_dump(config))
+    return paths
+
+
+def change(path: Path, **settings: Any) -> Path:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def resumed(run: Callable[..., History], config: Path, out: Path, kills: list[int]) -> History:
+    for kill in kills:
+        with pytest.raises(Killed):
+            run(config, out, advance=dying(kill))
+        with pytest.raises(ArtifactError, match="incomplete"):
+            Foundation.load(out)
+    return run(config, out)
+
+
+def test_both_trainings_end_in_a_foundation_that_adapts_and_resume_bit_for_bit(
+    trainings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    projector, hypernetwork = trainings
+    history = run_projector(projector, tmp_path / "projector")
+    assert len(history.steps) == 6
+    assert history.best["loss"] < history.validations[0]["loss"]
+    assert resumed(run_projector, projector, tmp_path / "projector-2", [1, 3, 6]) == history
+    assert files(tmp_path / "projector") == files(tmp_path / "projector-2")
+    assert set(read_manifest(tmp_path / "projector", "projector")["info"]["losses"]) == {
+        "0-words (validation)",
+        "1-sensor (validation)",
+        "2-procedural-0",
+    }
+
+    history = run_hypernetwork(hypernetwork, tmp_path / "foundation")
+    assert [v["step"] for v in history.validations] == [0, 3, 4]
+    assert resumed(run_hypernetwork, hypernetwork, tmp_path / "foundation-2", [1, 4]) == history
+    assert files(tmp_path / "foundation") == files(tmp_path / "foundation-2")
+
+    foundation = Foundation.load(tmp_path / "foundation", device="cpu")
+    assert foundation.projector.sizes == {"d_in": 16, "d_hidden": 24, "d_lm": 32, "soft_tokens": 2}
+    g = np.random.default_rng(2)
+    pairs = [Pair(g.standard_normal(7).tolist(), pair.caption) for pair in words(6)]
+    model = foundation.adapt("vectors", pairs, steps=1)
+    assert isinstance(model.describe(pairs[0].sample, max_new_tokens=3), str)
+
+    with pytest.raises(OutputError, match="complete already"):
+        run_hypernetwork(hypernetwork, tmp_path / "foundation")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("ridge", {"d_correction": 8, "kernels": [["linear", 1.0]]}),
+        ("attention", {"d_in": [16, 24], "d_out": [24, 64], "d_hyper": 16, "rank": 2, "alpha": 2.0, "n_pairs": 32}),
+    ],
+)
+@pytest.mark.parametrize("isometry", ["none", "householder", "signed_permutation", "hadamard"])
+def test_every_kind_and_isometry_trains(
+    trainings: tuple[Path, Path], tmp_path: Path, kind: str, settings: dict[str, Any], isometry: str
+) -> None:
+    projector, hypernetwork = trainings
+    change(projector, warm_start=0, schedule={"steps": 1, "lr": 1e-3})
+    run_projector(projector, tmp_path / "projector")
+    change(hypernetwork, kind=kind, settings=settings, isometry=isometry, schedule={"steps": 2, "lr": 1e-3})
+    run_hypernetwork(hypernetwork, tmp_path / "foundation")
+    assert Foundation.load(tmp_path / "foundation", device="cpu").hypernetwork.kind == kind
+
+
+def test_an_interrupted_run_of_other_settings_is_refused_and_forced(
+    trainings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    projector, _ = trainings
+    with pytest.raises(Killed):
+        run_projector(projector, tmp_path / "out", advance=dying(2))
+    change(projector, seed=8)
+    with pytest.raises(OutputError, match="other inputs or settings"):
+        run_projector(projector, tmp_path / "out")
+    run_projector(projector, tmp_path / "out", force=True)
+    run_projector(projector, tmp_path / "fresh")
+    assert files(tmp_path / "out") == files(tmp_path / "fresh")
+
+
+def test_bad_input_is_refused_before_any_work(trainings: tuple[Path, Path], tmp_path: Path) -> None:
+    projector, hypernetwork = trainings
+    out = tmp_path / "out"
+    with pytest.raises(ArtifactError, match="projector"):  # not trained yet
+        run_hypernetwork(hypernetwork, out)
+    change(projector, sources=[{"encoded": str(tmp_path / "nowhere"), "weight": 1}])
+    with pytest.raises(ArtifactError, match="nowhere"):
+        run_projector(projector, out)
+    few = [Pair(np.ones(3, np.float32), pair.caption) for pair in words(7)]
+    encode(Vectors(), Vectors().encoder(), few, tmp_path / "small")
+    change(projector, sources=[{"encoded": str(tmp_path / "small"), "weight": 1}])
+    with pytest.raises(InputError, match="small holds too few pairs"):
+        run_projector(projector, out)
+    change(projector, sources=[{"procedural": 2, "weight": 1}], language_model=str(tmp_path / "no-lm"))
+    with pytest.raises(ArtifactError, match="no-lm"):
+        run_projector(projector, out)
+    assert not out.exists()
+
+
+def test_a_hypernetwork_of_unknown_settings_or_a_damaged_projector_is_refused(
+    trainings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    projector, hypernetwork = trainings
+    change(projector, warm_start=0, schedule={"steps": 1, "lr": 1e-3})
+    run_projector(projector, tmp_path / "projector")
+    change(hypernetwork, settings={"depth": 3})
+    with pytest.raises(InputError, match="depth"):
+        run_hypernetwork(hypernetwork, tmp_path / "out")
+    change(hypernetwork, settings={})
+    weights = tmp_path / "projector" / "projector.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"projector\.safetensors"):
+        run_hypernetwork(hypernetwork, tmp_path / "out")
+    shutil.rmtree(tmp_path / "projector")
+    with pytest.raises(ArtifactError, match="projector"):
+        run_hypernetwork(hypernetwork, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_curve_is_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = [{"step": float(i), "loss": 1.0 / i, "lr": 0.1} for i in range(1, 300)]
+    for name, history in (("a", History(rows, [{"step": 0, "loss": 2.0}])), ("b", History(rows))):
+        assert draw_curve(history, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
