@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,69 +12,24 @@ import torch
 from torch import Tensor
 
 from semi.artifacts import OutputFolder, open_output
-from semi.diagnosis import Trainer, diagnose
+from semi.diagnosis import diagnose
 from semi.encoding import embed
 from semi.errors import InputError, PairsError
+from semi.fitting import Advance, Fitter
 from semi.integration import Integration, Record, pool
 from semi.memory import Memory
-from semi.methods import DEFAULTS, METHODS, Method, Start, Support, start
+from semi.methods import Support
 from semi.modality import Encoder, Modality
 from semi.pairs import Pair
 from semi.pairs_io import draw_shots, pairs_sha256, read_pairs
 from semi.plugins import load_modality
-from semi.training.loop import History, Schedule, train
+from semi.settings import Settings
 
 if TYPE_CHECKING:
     from semi.foundation import Foundation
 
-Advance = Callable[[int, str], None]
 FEWEST = 2
 """One pair has no direction to learn from."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to adapt.
-
-    Attributes:
-        method: "semi" (hypernetwork, then training), or a baseline: "scratch" (a fresh projector), "finetune" (the
-            shared one), "lora" (low-rank updates of the shared one).
-        shots: pairs drawn from those given; None: all of them.
-        steps: gradient steps on the pairs; 0: none; None: the method's own number.
-        lr: peak learning rate; None: the method's own.
-        batch: pairs a step, all of them if there are no more.
-        encoder: one of the modality's; None: its default.
-        diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
-
-    Raises:
-        InputError: on construction, where one of them is out of range.
-    """
-
-    method: Method = "semi"
-    shots: int | None = None
-    seed: int = 0
-    steps: int | None = None
-    lr: float | None = None
-    batch: int = 32
-    encoder: str | None = None
-    diagnose: bool = True
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError("unknown method", got=self.method, expected=", ".join(METHODS))
-        for name, value, least in (("steps", self.steps, 0), ("batch", self.batch, 1), ("seed", self.seed, 0)):
-            if value is not None and value < least:
-                raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")
-        if self.lr is not None and not 0 < self.lr < 1:
-            raise InputError("the learning rate is out of range", got=self.lr, expected="between 0 and 1")
-
-    def schedule(self) -> Schedule:
-        """The training schedule, with the method's defaults filled in."""
-        own = DEFAULTS[self.method]
-        steps = own.steps if self.steps is None else self.steps
-        return Schedule(
-            steps=steps, lr=self.lr or own.lr, warmup=min(5, steps), final_lr=0.1, seed=self.seed, save_every=10
-        )
 
 
 def adapt(
@@ -130,45 +85,27 @@ def _adapt(
 ) -> Integration:
     encoder = modality.encoder(settings.encoder)
     embeddings, support = _embed(foundation, modality, encoder, pairs)
-    schedule = settings.schedule()
-    model = foundation.language_model
     instructions = [pair.instruction or modality.instruction for pair in pairs]
-    captions = [pair.caption for pair in pairs]
-
-    def begin(index: Tensor) -> Start:
-        return start(
-            settings.method, support.subset(index), foundation.projector, foundation.hypernetwork, seed=settings.seed
-        )
-
-    def fit(begun: Start, index: Tensor, folder: Path | None = None, tell: Advance = advance) -> History:
-        z = begun.alignment(embeddings[index])
-        words = [captions[i] for i in index.tolist()]
-        asked = [instructions[i] for i in index.tolist()]
-
-        def batch_loss(g: torch.Generator) -> Tensor:
-            chosen = torch.randperm(len(z), generator=g)[: settings.batch].sort().values
-            rows = chosen.tolist()
-            soft = begun.module.soft(z[chosen.to(z.device)])
-            nats, tokens = model.caption_loss(soft, [asked[i] for i in rows], [words[i] for i in rows])
-            return nats.sum() / tokens.sum()
-
-        begun.module.train()
-        return train(_trainable(begun), batch_loss, schedule, folder=folder, advance=tell)
-
-    everything = torch.arange(len(pairs))
-    begun = begin(everything)
+    fitter = Fitter(foundation, settings, pairs, instructions, embeddings, support)
+    begun = fitter.begin(fitter.everything)
     with claim() as output:  # only now: a support set that cannot be used leaves `out` as it was, --force or not
-        history = fit(begun, everything, output.path if output else None)
-        metrics: dict[str, Any] = {"training_loss": [round(row["loss"], 6) for row in history.steps]}
+        folder = output.path if output else None
+        metrics: dict[str, Any] = {}
+        schedule = settings.schedule()
+        if settings.chooses_steps(len(pairs)):
+            steps, watched = fitter.choose_steps(folder and folder / "choosing-steps", advance)
+            schedule = settings.schedule(steps)
+            metrics["held_out_loss"] = watched.validations
+        history = fitter.fit(begun, fitter.everything, schedule, folder=folder, advance=advance)
+        metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
         if settings.diagnose:
             advance(schedule.steps, "diagnosing")
-            trainer = Trainer(begin, lambda s, i: fit(s, i, None, lambda step, note: None), embeddings, settings.method)
-            metrics["diagnosis"] = diagnose(trainer, model, pairs, instructions, seed=settings.seed)
+            metrics["diagnosis"] = diagnose(fitter, steps=schedule.steps)
         record = Record(
             modality=modality.name,
             encoder={"name": settings.encoder or "", "id": encoder.id},
             instruction=modality.instruction,
-            language_model=model.source(),
+            language_model=foundation.language_model.source(),
             foundation=foundation.sha256,
             settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr},
             support_sha256=pairs_sha256(pairs),
@@ -176,17 +113,18 @@ def _adapt(
         )
         memory = Memory(pool(embeddings), [pair.attributes.get("label", pair.caption) for pair in pairs])
         integration = Integration(
-            record, model, modality, encoder, begun.alignment, begun.merged(), memory, begun.adapter
+            record,
+            foundation.language_model,
+            modality,
+            encoder,
+            begun.alignment,
+            begun.merged(),
+            memory,
+            begun.adapter,
         )
         if output:
             integration.write(output, "metrics.jsonl")
         return integration
-
-
-def _trainable(begun: Start) -> torch.nn.Module:
-    for name, parameter in begun.module.named_parameters():
-        parameter.requires_grad_(not name.startswith("projector."))  # inside LoRA, the shared projector stays frozen
-    return begun.module
 
 
 def _support_pairs(pairs: str | Path | Sequence[Pair], modality: Modality, settings: Settings) -> list[Pair]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from semi.adaptation import Settings, adapt
+from semi.adaptation import adapt
 from semi.evaluation import Evaluation, evaluate
 from semi.foundation import Foundation
 from semi.integration import Integration
@@ -14,6 +14,7 @@ from semi.modality import Modality
 from semi.pairs import Pair
 from semi.pairs_io import draw_shots, read_pairs
 from semi.plugins import load_modality
+from semi.settings import Settings
 
 
 @dataclass(frozen=True)

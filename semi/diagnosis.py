@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,69 +11,27 @@ from torch import Tensor
 
 from semi.errors import InputError
 from semi.evaluation import caption_nats
+from semi.fitting import Fitter
 from semi.language_model import LanguageModel
-from semi.methods import Method, Start
 from semi.pairs import Pair
 from semi.training.loop import generator
 
 CANDIDATES = 8
 """Captions a left-out sample's own one has to beat: itself and up to 7 others of the support set."""
-FOLDS = 4
 FEW = 3
 """A class with fewer shots than this is reported."""
 WORST = 3
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """How the adaptation at hand begins and trains, to do it again without some of the pairs.
-
-    Attributes:
-        begin: pairs by index -> start.
-        fit: trains a start on the pairs by index, in place.
-        embeddings: (k, d_enc) or (k, t, d_enc).
-    """
-
-    begin: Callable[[Tensor], Start]
-    fit: Callable[[Start, Tensor], object]
-    embeddings: Tensor
-    method: Method
-
-    @torch.no_grad()
-    def soft(self, begun: Start, index: Tensor) -> Tensor:
-        """Soft tokens (n, t, d_lm) of the pairs at `index`."""
-        return begun.module.soft(begun.alignment(self.embeddings[index]))
-
-    def left_out(self) -> tuple[Tensor, str]:
-        """Soft tokens (k, t, d_lm) of every pair from an adaptation that has not seen it, and how they came about.
-
-        SEMI's start is refitted without each pair in milliseconds, so it is left out one by one, with no gradient step.
-        A baseline is nothing without training: it is trained again on k - k/4 pairs, four times.
-        """
-        k = len(self.embeddings)
-        everything = torch.arange(k)
-        if self.method == "semi":
-            soft = [self.soft(self.begin(everything[everything != i]), everything[i : i + 1]) for i in range(k)]
-            return torch.cat(soft), "leave-one-out, no gradient step"
-        parts: dict[int, Tensor] = {}
-        folds = min(FOLDS, k)
-        for fold in range(folds):
-            held = everything[everything % folds == fold]
-            begun = self.begin(everything[everything % folds != fold])
-            self.fit(begun, everything[everything % folds != fold])
-            parts |= dict(zip(held.tolist(), self.soft(begun, held), strict=True))
-        return torch.stack([parts[i] for i in range(k)]), f"{folds}-fold, trained again"
-
-
-def diagnose(
-    trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], *, seed: int
-) -> dict[str, Any]:
-    """Everything `semi adapt` reports at its end; JSON-able."""
+def diagnose(fitter: Fitter, *, steps: int) -> dict[str, Any]:
+    """Everything `semi adapt` reports at its end; JSON-able. `steps`: as many as the adaptation took."""
+    pairs, seed, model = fitter.pairs, fitter.settings.seed, fitter.foundation.language_model
+    instructions = fitter.instructions
     k = len(pairs)
     if k < 4:
         return {"note": "fewer than 4 pairs: nothing can be left out"}
     try:
-        soft, protocol = trainer.left_out()
+        soft, protocol = fitter.left_out(steps)
     except InputError as error:  # e.g. all but one pair have the same embedding
         return {"note": f"nothing can be left out: {error.what}"}
     losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
@@ -97,7 +54,7 @@ def diagnose(
             for i in doubtful
         ],
         "few_shots": _few(pairs),
-        "more": _more(trainer, model, pairs, instructions, seed) if trainer.method == "semi" and k >= 16 else None,
+        "more": _more(fitter) if fitter.settings.method == "semi" and k >= 16 else None,
     }  # fmt: skip
 
 
@@ -125,27 +82,32 @@ def _candidate_losses(
     return [[(caption, next(values)) for caption in row] for row in rows]
 
 
-def _more(
-    trainer: Trainer, model: LanguageModel, pairs: Sequence[Pair], instructions: Sequence[str], seed: int
-) -> dict[str, Any] | None:
-    """Loss on the same left-out pairs from a quarter and from half of the pairs; what twice as many would bring."""
-    k = len(pairs)
+def _more(fitter: Fitter) -> dict[str, Any] | None:
+    """Loss on the same left-out pairs from a quarter and from half of the pairs; what twice as many would bring.
+
+    Part of what more pairs bring is a better guess of the average caption, which wrong labels bring as well; the rest
+    is telling samples apart. Both are given.
+    """
+    k, model = len(fitter.pairs), fitter.foundation.language_model
     sizes = (k // 4, k // 2)
-    losses = []
+    losses, told = [], []
     for size in sizes:
-        nats, tokens = 0.0, 0.0
+        nats, plain_nats, tokens = 0.0, 0.0, 0.0
         for draw in range(2):
-            order = torch.randperm(k, generator=generator(seed, 99, draw))
+            order = torch.randperm(k, generator=generator(fitter.settings.seed, 99, draw))
             held = order[k // 2 :]  # the same for both sizes, so that only the number of shots differs
             try:
-                soft = trainer.soft(trainer.begin(order[:size]), held)
+                soft = fitter.soft(fitter.begin(order[:size]), held)
             except InputError:  # so few of the pairs can be alike
                 return None
-            rows = held.tolist()
-            loss, count = caption_nats(model, soft, [instructions[i] for i in rows], [pairs[i].caption for i in rows])
-            nats, tokens = nats + float(loss.sum()), tokens + float(count.sum())
+            asked, words = fitter.words(held)
+            loss, count = caption_nats(model, soft, asked, words)
+            plain, _ = caption_nats(model, soft.mean(0, keepdim=True).expand_as(soft), asked, words)
+            nats, plain_nats = nats + float(loss.sum()), plain_nats + float(plain.sum())
+            tokens += float(count.sum())
         losses.append(nats / tokens)
-    fall = losses[0] - losses[1]
+        told.append((plain_nats - nats) / tokens)
+    fall, apart = losses[0] - losses[1], told[1] - told[0]
     if fall <= 0.01:
         sentence = (
             f"From {sizes[0]} to {sizes[1]} pairs the loss on left-out pairs did not fall: look at the labels or the "
@@ -153,10 +115,12 @@ def _more(
         )
     else:
         sentence = (
-            f"From {sizes[0]} to {sizes[1]} pairs the loss on left-out pairs fell by {fall:.2f}; if that goes on, "
-            f"{2 * k} pairs instead of {k} would bring up to {fall:.2f} more."
+            f"From {sizes[0]} to {sizes[1]} pairs the loss on left-out pairs fell by {fall:.2f}, {max(0.0, apart):.2f} "
+            f"of it by telling samples apart; if that goes on, {2 * k} pairs instead of {k} would bring up to "
+            f"{fall:.2f} more."
         )
-    return {"shots": list(sizes), "loss": [round(x, 4) for x in losses], "sentence": sentence}
+    return {"shots": list(sizes), "loss": [round(x, 4) for x in losses], "told": [round(x, 4) for x in told],
+            "sentence": sentence}  # fmt: skip
 
 
 def _few(pairs: Sequence[Pair]) -> list[dict[str, Any]]:

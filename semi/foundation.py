@@ -28,9 +28,9 @@ from semi.plugins import load_foundation, load_modality
 from semi.projector import Projector
 
 if TYPE_CHECKING:
-    from semi.adaptation import Settings
     from semi.integration import Integration
     from semi.pairs import Pair
+    from semi.settings import Settings
 
 
 @dataclass(frozen=True)

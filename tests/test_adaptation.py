@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semi.adaptation import Settings, adapt
+from semi.adaptation import adapt
 from semi.artifacts import read_manifest, write_manifest
 from semi.errors import ArtifactError, InputError, OutputError, PairsError
 from semi.evaluation import caption_loss, evaluate
@@ -18,6 +18,7 @@ from semi.foundation import Foundation
 from semi.integration import Integration, is_many
 from semi.methods import METHODS
 from semi.pairs import Pair
+from semi.settings import Settings
 
 COLOURS, THINGS = ("red", "green", "blue"), ("cat", "dog", "house", "car")
 

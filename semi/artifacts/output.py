@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from semi.artifacts.checkpoint import CHECKPOINT
 from semi.artifacts.files import PARTIAL, config_hash, output_error, read_json, write_json
 from semi.artifacts.lock import LOCK, FolderLock
 from semi.artifacts.manifest import FORMAT_VERSION, MANIFEST, RUN, is_manifest, write_manifest
@@ -45,9 +44,11 @@ class OutputFolder:
         self._lock.release()
 
     def finish(self, files: Sequence[str], info: Mapping[str, Any]) -> None:
-        """Write the manifest over `files`, then remove run.json and the checkpoint. The folder is complete."""
+        """Write the manifest over `files`, then remove all else: run.json, checkpoints. The folder is complete."""
         write_manifest(self.path, kind=self.kind, files=files, info=info)
-        _tidy(self.path)
+        # run.json first: with it and no checkpoint, a killed run would be taken for one that has hardly begun
+        (self.path / RUN).unlink(missing_ok=True)
+        _empty(self.path, keep={*files, MANIFEST, LOCK})
         self._lock.release()
 
     def _bare(self) -> bool:
@@ -145,12 +146,6 @@ def _json_or_none(path: Path) -> Any:
         return read_json(path)
     except ArtifactError:
         return None
-
-
-def _tidy(folder: Path) -> None:
-    # run.json first: with it and no checkpoint, a killed run would be taken for one that has hardly begun
-    for name in (RUN, CHECKPOINT):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _empty(folder: Path, *, keep: set[str]) -> None:

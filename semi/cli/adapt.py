@@ -28,7 +28,10 @@ def command(
         int | None, typer.Option("--shots", "-k", help="Pairs drawn by the seed; all if not given.")
     ] = None,
     seed: SEED = 0,
-    steps: Annotated[int | None, typer.Option("--steps", help="Gradient steps; 0 for none.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Gradient steps; 0 for none; found by early stopping on the pairs if not given."),
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     method: Annotated[str, typer.Option("--method", help="semi, scratch, finetune or lora.")] = "semi",
     encoder: Annotated[str | None, typer.Option("--encoder", help="One of the modality's encoders.")] = None,
@@ -37,6 +40,9 @@ def command(
         str | None, typer.Option("--precision", help="Of the language model: nf4, q4_1, bf16 or fp32.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
+    subsets: Annotated[
+        int, typer.Option("--subsets", help="Parts of the pairs that the hypernetwork reads one by one.")
+    ] = 1,
     diagnose: Annotated[bool, typer.Option(help="Judge the pairs by leaving them out.")] = True,
     force: FORCE = False,
     quiet: QUIET = False,
@@ -54,13 +60,14 @@ def command(
 
     drawn = draw_shots(found.pairs, len(found.pairs) if shots is None else shots, seed)
 
-    from semi.adaptation import Settings, adapt
+    from semi.adaptation import adapt
     from semi.foundation import Foundation
     from semi.methods import METHODS
+    from semi.settings import Settings
 
     if method not in METHODS:
         raise InputError("unknown method", got=method, expected=", ".join(METHODS))
-    settings = Settings(method, None, seed, steps, lr, encoder=encoder, diagnose=diagnose)
+    settings = Settings(method, None, seed, steps, lr, encoder=encoder, subsets=subsets, diagnose=diagnose)
     with progress("Adapting", settings.schedule().steps, quiet=quiet) as bar:
         loaded = Foundation.load(foundation, precision=precision)
         integration = adapt(

@@ -64,6 +64,7 @@ class AttentionHyperNetwork(HyperNetwork):
         _check(d_in, d_out, {"d_hyper": d_hyper, "rank": rank, "n_pairs": n_pairs, "n_heads": n_heads}, generator_init)
         self.d_in, self.d_out, self.d_hyper = tuple(d_in), tuple(d_out), d_hyper
         self.rank, self.alpha, self.n_pairs, self.n_heads = rank, alpha, n_pairs, n_heads
+        self.most_pairs = n_pairs
         # Of unit length, like the caption embeddings they stand among.
         self.prefixes = nn.Parameter(torch.randn(len(d_in), d_hyper) / math.sqrt(d_hyper))
         self.query = nn.Linear(d_hyper, d_hyper)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -15,6 +15,10 @@ class HyperNetwork(nn.Module):
     """Support set -> adapter (SEMI section 3.2)."""
 
     kind: ClassVar[str]
+    mean_of: ClassVar[Literal["factors", "products"]] = "factors"
+    """How adapters from several support subsets are averaged (ProjectorAdapter.mean)."""
+    most_pairs: int | None = None
+    """The largest support set it can read at once, if there is a limit."""
     settings: dict[str, Any]
     """JSON-able constructor arguments that rebuild it (the frozen projector is handed in beside them)."""
 
@@ -36,7 +40,3 @@ class HyperNetwork(nn.Module):
             texts: caption embeddings (n, d_text).
             instruction: embedding of the instruction (1, d_text).
         """
-
-    def subsets_mean(self) -> str:
-        """How adapters from several support subsets are averaged: "factors" or "products" (ProjectorAdapter.mean)."""
-        return "factors"

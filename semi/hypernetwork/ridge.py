@@ -41,6 +41,7 @@ class RidgeHyperNetwork(HyperNetwork):
     """
 
     kind: ClassVar[str] = "ridge"
+    mean_of = "products"  # a column belongs to its own sample: averaging factors doubles the error
     weight: Tensor
 
     def __init__(
@@ -91,9 +92,6 @@ class RidgeHyperNetwork(HyperNetwork):
             bias=[bias + first, last],
             base=[False, True],
         )
-
-    def subsets_mean(self) -> str:
-        return "products"  # a column belongs to its own sample: averaging factors doubles the error
 
 
 def ridge_dual(samples: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semi.artifacts import (
     OutputFolder,
+    config_hash,
     load_module,
     open_output,
     read_json,
@@ -22,6 +23,7 @@ from semi.artifacts import (
     write_bytes,
     write_json,
 )
+from semi.assets import cache_dir
 from semi.encoding import KIND as ENCODED
 from semi.foundation import Foundation, FoundationConfig
 from semi.hypernetwork import build
@@ -46,7 +48,7 @@ def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advanc
     encoder = load_modality(config.text_encoder).encoder()
     settings = config.model_dump(mode="json") | {"inputs": inputs, "language_model": language_model.source()}
     with open_output(out, kind=PROJECTOR, config=settings, force=force) as output:
-        families = load_families(config.sources, encoder, output.path, advance)
+        families = load_families(config.sources, encoder, _captions(), advance)
         projector, history = train_projector(
             config, families, language_model, encoder.width, output.path, advance=advance
         )
@@ -85,7 +87,7 @@ def run_hypernetwork(
         hypernetwork = build(config.kind, config.settings, projector)
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
-        families = load_families(config.sources, encoder, config.projector, advance)  # embedded there already
+        families = load_families(config.sources, encoder, _captions(), advance)
         known: dict[str, Tensor] = {}
 
         def instruction(text: str) -> Tensor:
@@ -135,12 +137,20 @@ def _finish(output: OutputFolder, history: History, files: Sequence[str], info: 
     output.finish([*files, "metrics.jsonl", *drawn], info | {"best": history.best, "steps": len(history.steps)})
 
 
+def _captions() -> Path:
+    """Where caption embeddings are kept, by what they are of; both trainings and their reruns share them."""
+    folder = cache_dir() / "captions"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _inputs(sources: Sequence[SourceConfig]) -> dict[str, str]:
     """Hash of every encoded folder, checked before any work."""
     hashes = {}
     for folder in [source.encoded for source in sources if source.encoded]:
-        info = read_manifest(folder, ENCODED)["info"]
+        manifest = read_manifest(folder, ENCODED)
         with rebuilding(folder / "manifest.json", "set of embeddings"):
-            n, hashes[str(folder)] = int(info["n"]), str(info["pairs_sha256"])
+            n = int(manifest["info"]["n"])
+            hashes[str(folder)] = config_hash([manifest["info"], manifest["files"]])  # pairs, encoder and embeddings
         require_enough(folder, n)
     return hashes

@@ -15,12 +15,13 @@ import pytest
 import torch
 import yaml
 
-from semi.adaptation import Settings, adapt
+from semi.adaptation import adapt
 from semi.artifacts import read_manifest
 from semi.cli import app
 from semi.errors import SemiError
 from semi.foundation import Foundation
 from semi.pairs_io import draw_shots, read_pairs
+from semi.settings import Settings
 from semi.vectors import Vectors
 
 Refused = Callable[..., str]

@@ -1,0 +1,76 @@
+"""How to adapt: the method and its constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semi.errors import InputError
+from semi.methods import DEFAULTS, METHODS, Method
+from semi.training.loop import Schedule
+
+FEWEST_TO_HOLD_OUT = 8
+"""With fewer pairs, a quarter of them says nothing about when to stop."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to adapt.
+
+    Attributes:
+        method: "semi" (hypernetwork, then training), or a baseline: "scratch" (a fresh projector), "finetune" (the
+            shared one), "lora" (low-rank updates of the shared one).
+        shots: pairs drawn from those given; None: all of them.
+        steps: gradient steps on the pairs; 0: none; None: as many as serve a quarter of the pairs when the method is
+            first trained on the others (early stopping on the shots alone).
+        lr: peak learning rate; None: the method's own.
+        batch: pairs a step, all of them if there are no more.
+        encoder: one of the modality's; None: its default.
+        subsets: parts of the pairs that the hypernetwork reads one by one, their adapters averaged.
+        diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
+
+    Raises:
+        InputError: on construction, where one of them is out of range.
+    """
+
+    method: Method = "semi"
+    shots: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    lr: float | None = None
+    batch: int = 32
+    encoder: str | None = None
+    subsets: int = 1
+    diagnose: bool = True
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError("unknown method", got=self.method, expected=", ".join(METHODS))
+        for name, least in (("steps", 0), ("batch", 1), ("seed", 0), ("subsets", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")
+        if self.lr is not None and not 0 < self.lr < 1:
+            raise InputError("the learning rate is out of range", got=self.lr, expected="between 0 and 1")
+
+    def chooses_steps(self, pairs: int) -> bool:
+        """Whether the number of steps is to be found on held-out pairs first."""
+        return self.steps is None and pairs >= FEWEST_TO_HOLD_OUT
+
+    def schedule(self, steps: int | None = None) -> Schedule:
+        """The training schedule: of `steps`, else of those set, else of the most the method may take.
+
+        The rate is constant after its warm-up, so that training for fewer steps is the beginning of training for more.
+        """
+        own = DEFAULTS[self.method]
+        if steps is None:
+            steps = own.most_steps if self.steps is None else self.steps
+        return Schedule(
+            steps=steps,
+            lr=self.lr or own.lr,
+            warmup=5,
+            final_lr=1.0,
+            validate_every=4,
+            patience=4,
+            seed=self.seed,
+            save_every=10,
+        )
