@@ -34,9 +34,9 @@ class Defaults:
 
 DEFAULTS: dict[Method, Defaults] = {
     "semi": Defaults(most_steps=40, lr=1e-4),
-    "scratch": Defaults(most_steps=70, lr=5e-4),
-    "finetune": Defaults(most_steps=40, lr=1e-4),
-    "lora": Defaults(most_steps=40, lr=2e-3),
+    "scratch": Defaults(most_steps=70, lr=5e-3),
+    "finetune": Defaults(most_steps=40, lr=4e-4),
+    "lora": Defaults(most_steps=40, lr=1e-2),
 }
 
 
