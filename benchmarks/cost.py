@@ -61,6 +61,7 @@ def main() -> None:
         result["trainable parameters"] = groups["projector"][0]
         result["integration bytes"] = sum(f.stat().st_size for f in Path(out).iterdir())
     result["machine"] = {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, result)
     print(json.dumps(result, indent=2))
 

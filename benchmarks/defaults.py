@@ -97,13 +97,16 @@ def main() -> None:
     for method in METHODS:
         curves[method] = {}
         for lr in RATES[method]:
-            curves[method][str(lr)] = [curve(foundation, task, method, lr) for task in tasks]
-            print(method, lr, [[round(v, 2) for v in c] for c in curves[method][str(lr)]], flush=True)
+            curves[method][str(lr)] = [
+                [round(loss, 2) for loss in curve(foundation, task, method, lr)] for task in tasks
+            ]
+            print(method, lr, curves[method][str(lr)], flush=True)
         # Early stopping finds the step, so a rate is worth its best step on each task.
         best = {lr: sum(map(min, rows)) / len(rows) for lr, rows in curves[method].items()}
         lr_best = min(best, key=best.__getitem__)
         chosen[method] = {"lr": float(lr_best), "most_steps": STEPS[method], "mean_best_loss": round(best[lr_best], 4)}
     result = {"tasks": [task.name for task in tasks], "every": EVERY, "chosen": chosen, "curves": curves}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, result)
     print(json.dumps(chosen, indent=2))
 
