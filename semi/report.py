@@ -46,18 +46,21 @@ def render(demo: Demonstration) -> str:
 
 def line_chart(curves: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, x: str, y: str) -> str:
     """Curves over step 1, 2, ... as an SVG; a mark is a dot behind the end of the curve of the same name."""
-    width, height, left, bottom = 720, 320, 52, 40
+    width, height, left, bottom, head = 720, 340, 52, 52, 34
     values = [v for curve in curves.values() for v in curve] + list(marks.values())
     top, longest = max(values) * 1.05, max(len(curve) for curve in curves.values())
 
     def at(step: float, value: float) -> tuple[float, float]:
-        return left + (width - left - 30) * step / longest, (height - bottom) * (1 - value / top)
+        return left + (width - left - 30) * step / longest, head + (height - head - bottom) * (1 - value / top)
 
     parts = []
     for i in range(5):
         px, py = at(0, top * i / 4)
         parts.append(f'<line x1="{px}" x2="{width - 30}" y1="{py:.1f}" y2="{py:.1f}" stroke="#8884"/>')
         parts.append(f'<text x="{left - 8}" y="{py + 4:.1f}" text-anchor="end">{top * i / 4:.1f}</text>')
+    for step in sorted({round(longest * i / 4) for i in range(5)}):
+        px, py = at(step, 0)
+        parts.append(f'<text x="{px:.1f}" y="{py + 18:.1f}" text-anchor="middle">{step}</text>')
     for number, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         points = " ".join("{:.1f},{:.1f}".format(*at(i + 1, v)) for i, v in enumerate(curve))
@@ -100,6 +103,8 @@ def _table(demo: Demonstration) -> str:
 
 def _figure(demo: Demonstration) -> str:
     trained = [row for row in demo.rows if row.integration.record.metrics["training_loss"]]
+    if not trained:
+        return "<p>No row took a gradient step.</p>"
     curves = {row.name: row.integration.record.metrics["training_loss"] for row in trained}
     marks = {row.name: row.scores.loss for row in trained}
     chart = line_chart(curves, marks, x="gradient step", y="caption loss (nats per token)")

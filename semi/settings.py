@@ -70,7 +70,7 @@ class Settings:
             warmup=5,
             final_lr=1.0,
             validate_every=4,
-            patience=4,
+            patience=2,
             seed=self.seed,
             save_every=10,
         )
