@@ -63,7 +63,7 @@ def test_undo_is_the_inverse_for_any_leading_shape(kind: str, shape: tuple[int, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_strided_rows_give_the_same_as_contiguous_ones(kind: str) -> None:
     isometry, x = draw(kind, 100), rows(100, 6).T
-    torch.testing.assert_close(isometry.apply(x), isometry.apply(x.contiguous()), rtol=0, atol=1e-6)
+    torch.testing.assert_close(isometry.apply(x), isometry.apply(x.contiguous()), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
