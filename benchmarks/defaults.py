@@ -67,8 +67,6 @@ def curve(foundation: Foundation, task: Task, method: Method, lr: float) -> list
     instruction = "Describe this."
     support = Support(task.x, foundation.embed_texts(task.captions), foundation.embed_texts([instruction]))
     begun = start(method, support, foundation.projector, foundation.hypernetwork, seed=0)
-    for name, parameter in begun.module.named_parameters():
-        parameter.requires_grad_(not name.startswith("projector."))
     z, held = begun.alignment(task.x), begun.alignment(task.held_x)
     model = foundation.language_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from semi.adaptation import adapt
 from semi.evaluation import Evaluation, evaluate
@@ -13,7 +13,7 @@ from semi.integration import Integration
 from semi.modality import Modality
 from semi.pairs import Pair
 from semi.pairs_io import draw_shots, read_pairs
-from semi.plugins import load_modality
+from semi.plugins import load_dataset, load_modality
 from semi.settings import Settings
 
 
@@ -65,10 +65,6 @@ def demonstrate(
     advance: Callable[[str], None] = lambda note: None,
 ) -> Demonstration:
     """Adapt and score every row of PLAN on the same shots of a data set's train split and pairs of its test split."""
-    from dataclasses import replace
-
-    from semi.plugins import load_dataset
-
     modality = load_modality(load_dataset(dataset).modality)
     train = read_pairs(dataset, modality=modality, split="train").pairs
     test = read_pairs(dataset, modality=modality, split="test").pairs

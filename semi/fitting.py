@@ -79,8 +79,6 @@ class Fitter:
             held = self.everything[:0] if held_out is None else held_out
             return caption_loss(model, self.soft(begun, held), *self.words(held))
 
-        for name, parameter in begun.module.named_parameters():
-            parameter.requires_grad_(not name.startswith("projector."))  # inside LoRA, the shared projector is frozen
         watch = None if held_out is None else validate
         return train(begun.module, batch_loss, schedule, validate=watch, folder=folder, advance=advance)
 
