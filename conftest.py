@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Without a GPU, kernels are run by Triton's interpreter, which must be chosen before the first import of triton.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import torch
 
 # The same on a laptop and a server; some sums depend on how many threads share them.
