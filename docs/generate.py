@@ -15,7 +15,8 @@ PAGE = Path(__file__).with_name("cli.md")
 HEAD = """\
 # Command line
 
-Exit codes: 0 fine, 1 the work failed, 2 wrong usage or input, 130 interrupted. Progress bars show on a terminal only.
+Exit codes: 0 fine, 1 the work failed, 2 wrong usage or input, 130 interrupted. Progress goes to
+stderr: a bar on a terminal, a line every ten seconds elsewhere; `--quiet` shows none.
 `SEMI_CACHE` names the folder for fetched models and data, `SEMI_DEBUG=1` shows tracebacks.
 
 This page is made from the program by `make docs`.

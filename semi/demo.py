@@ -62,23 +62,45 @@ def demonstrate(
     shots: int = 32,
     seed: int = 0,
     held_out: int = 64,
-    advance: Callable[[str], None] = lambda note: None,
+    advance: Callable[[int, str], None] = lambda done, note: None,
 ) -> Demonstration:
-    """Adapt and score every row of PLAN on the same shots of a data set's train split and pairs of its test split."""
+    """Adapt and score every row of PLAN on the same shots of a data set's train split and pairs of its test split.
+
+    Args:
+        advance: told (stages done, note) at the beginning of each of the 2 * len(PLAN) stages and during it.
+    """
     modality = load_modality(load_dataset(dataset).modality)
     train = read_pairs(dataset, modality=modality, split="train").pairs
     test = read_pairs(dataset, modality=modality, split="test").pairs
     support = draw_shots(train, shots, seed)
     chosen = draw_shots(test, min(held_out, len(test)), 0)  # the same for every seed of the shots
-    rows = []
-    for name, settings in PLAN:
-        advance(f"{name}: adapting")
-        begun = time.perf_counter()
-        integration = adapt(foundation, modality, support, settings=replace(settings, seed=seed))
-        seconds = time.perf_counter() - begun
-        advance(f"{name}: scoring {len(chosen)} held-out samples")
-        rows.append(Row(name, integration, evaluate(integration, chosen), seconds))
+    rows = [_row(number, foundation, modality, support, chosen, seed, advance) for number in range(len(PLAN))]
     return Demonstration(modality, dataset, shots, seed, support, chosen, rows)
+
+
+def _row(
+    number: int,
+    foundation: Foundation,
+    modality: Modality,
+    support: list[Pair],
+    held_out: list[Pair],
+    seed: int,
+    advance: Callable[[int, str], None],
+) -> Row:
+    """One row of PLAN: two stages."""
+    name, settings = PLAN[number]
+    advance(2 * number, f"{name}: adapting")
+    begun = time.perf_counter()
+    integration = adapt(
+        foundation,
+        modality,
+        support,
+        settings=replace(settings, seed=seed),
+        advance=lambda step, note: advance(2 * number, f"{name}: adapting, {note}"),
+    )
+    seconds = time.perf_counter() - begun
+    advance(2 * number + 1, f"{name}: scoring {len(held_out)} held-out samples")
+    return Row(name, integration, evaluate(integration, held_out), seconds)
 
 
 def as_dict(demo: Demonstration) -> dict[str, object]:

@@ -102,7 +102,7 @@ class Foundation:
             hypernetwork = build(config.kind, hyper["settings"], projector)  # it starts from the projector's weights
         load_module(hypernetwork, folder / cls.FILES[2])
         language_model = LanguageModel.load(model_id, precision=precision or trained_in, device=device)
-        require_same(folder, "language model: its weights differ", language_model.sha256, model_sha256)
+        require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
         require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
         return cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)

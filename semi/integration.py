@@ -199,7 +199,7 @@ class Integration:
         projector.load_state_dict(groups["projector"])
         if language_model is None:
             language_model = LanguageModel.load(model_id, precision=precision or made_in, device=device)
-        require_same(folder, "language model: its weights differ", language_model.sha256, model_sha256)
+        require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
         require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
         if not encoder.width:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import chain, pairwise
 from typing import Any
 
@@ -25,9 +26,8 @@ class LanguageModel:
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.precision, self.sha256 = loaded.precision, loaded.sha256
         self._decoder = self.model.get_decoder()
-        self._head = self.model.get_output_embeddings()
         self._embed = self.model.get_input_embeddings()
-        self._prefixes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        self._prefixes: dict[tuple[int, ...], Any] = {}
         self.end = self._end_ids()
         render(self.tokenizer, [{"role": "user", "content": "hello"}])  # a missing chat template is told at once
 
@@ -99,7 +99,6 @@ class LanguageModel:
             tail = self._embed(self._ids((*after, *targets[i][:-1])))
             rows.append(torch.cat([*lead, soft[i].to(tail), tail]))
         inputs, mask = _pad(rows, left=False)  # (n, L, d_lm), (n, L)
-        hidden = self._forward(inputs, mask, prefix)  # (n, L, d_lm)
         lengths = torch.tensor([len(t) for t in targets], device=self.device)
         spots = torch.cat(
             [
@@ -107,7 +106,7 @@ class LanguageModel:
                 for i, (row, t) in enumerate(zip(rows, targets, strict=True))
             ]
         )
-        logits = self._head(hidden.flatten(0, 1)[spots]).float()  # (tokens, vocabulary)
+        logits = self._logits(inputs, mask, prefix, spots)  # (tokens, vocabulary)
         nats = torch.nn.functional.cross_entropy(logits, self._ids(list(chain(*targets))), reduction="none")
         owner = torch.arange(len(rows), device=self.device).repeat_interleave(lengths)
         return torch.zeros(len(rows), device=self.device).index_add(0, owner, nats), lengths
@@ -154,33 +153,35 @@ class LanguageModel:
             parts += [tokens.to(parts[0]), self._embed(self._ids(segment))]
         return torch.cat(parts)
 
-    def _forward(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
-        """Hidden states of the inputs, which stand after a cached prefix."""
-        from transformers import DynamicCache
+    def _logits(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...], spots: Tensor) -> Tensor:
+        """Logits (tokens, vocabulary) float32 at `spots` (tokens,) of the flattened (n * L, d_lm) inputs.
 
-        if not prefix:
-            hidden: Tensor = self._decoder(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
-            return hidden
-        n, length = mask.shape
-        cache = DynamicCache(config=self.model.config)
-        for layer, (keys, values) in enumerate(self._prefix(prefix)):
-            cache.update(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1), layer)
-        start = len(prefix)
-        positions = torch.arange(start, start + length, device=inputs.device).expand(n, -1)
-        full = torch.cat([mask.new_ones(n, start), mask], dim=1)
-        hidden = self._decoder(
-            inputs_embeds=inputs, attention_mask=full, position_ids=positions, past_key_values=cache, use_cache=True
-        )[0]
-        return hidden
+        The inputs stand after a prefix that is the same for all rows.
+        """
+        n, cache = len(inputs), None
+        if prefix:
+            cache = deepcopy(self._prefix(prefix))  # the model will add to it
+            cache.batch_repeat_interleave(n)
+        mask = torch.cat([mask.new_ones(n, len(prefix)), mask], dim=1)  # (n, prefix + L)
 
-    def _prefix(self, ids: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values (1, heads, len, d_head) of every layer after reading `ids`."""
+        # The model itself makes the logits, as some scale or cap them (Cohere, Granite, Gemma 2), but of these hidden
+        # states alone: the output layer is a fifth of SmolLM2's weights and most tokens are of the prompt.
+        def only_spots(decoder: Any, arguments: Any, output: Any) -> None:
+            output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[spots][None]  # (1, tokens, d_lm)
+
+        with self._decoder.register_forward_hook(only_spots):
+            output = self.model(
+                inputs_embeds=inputs, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
+            )
+        logits: Tensor = output.logits[0].float()
+        return logits
+
+    def _prefix(self, ids: tuple[int, ...]) -> Any:
+        """The cache of one row after reading `ids`."""
         if ids not in self._prefixes:
             with torch.no_grad():
                 cache = self._decoder(self._ids(ids)[None], use_cache=True).past_key_values
-            self._prefixes = {
-                ids: [(layer.keys, layer.values) for layer in cache.layers]
-            }  # one is kept: they are large
+            self._prefixes = {ids: cache}  # one is kept: they are large
         return self._prefixes[ids]
 
     def _ids(self, ids: Sequence[int]) -> Tensor:

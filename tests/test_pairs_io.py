@@ -272,6 +272,21 @@ def test_the_hash_sees_every_field_and_the_content_of_files(tmp_path: Path) -> N
     assert len(set(hashes)) == len(hashes)
 
 
+def test_the_hash_of_a_file_that_is_gone_names_the_sample(tmp_path: Path) -> None:
+    with pytest.raises(PairsError, match=r"file of sample 2 cannot be read") as caught:
+        pairs_sha256([Pair("a", "b"), Pair(tmp_path / "gone.png", "b")])
+    assert "gone.png" in str(caught.value)
+
+
+def test_paths_are_written_relative_to_the_file_wherever_both_are_seen_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for sample, file in ((tmp_path / "a.png", "p.jsonl"), (Path("a.png"), tmp_path / "p.jsonl")):
+        write_pairs(file, [Pair(sample, "b")])
+        assert json.loads(Path(file).read_text())["sample"] == "a.png"
+
+
 def test_samples_that_no_file_can_hold_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PairsError, match="sample 2 cannot be kept"):
         write_pairs(tmp_path / "p.jsonl", [Pair("a", "b"), Pair(object(), "b")])

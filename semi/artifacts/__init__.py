@@ -8,7 +8,7 @@ bytes.
 from semi.artifacts.checkpoint import Checkpoint
 from semi.artifacts.files import config_hash, read_json, sha256_of, write_bytes, write_json
 from semi.artifacts.manifest import FORMAT_VERSION, read_manifest, write_manifest
-from semi.artifacts.output import OutputFolder, open_output
+from semi.artifacts.output import OutputFolder, open_output, require_free
 from semi.artifacts.rebuilding import load_module, rebuilding, require_same
 from semi.artifacts.tensors import load_tensors, read_metadata, save_tensors
 
@@ -24,6 +24,7 @@ __all__ = [
     "read_manifest",
     "read_metadata",
     "rebuilding",
+    "require_free",
     "require_same",
     "save_tensors",
     "sha256_of",

@@ -3,5 +3,6 @@
 from semi.assets.asset import Archive, Asset
 from semi.assets.cache import cache_dir
 from semi.assets.catalog import CORE
+from semi.assets.converted import as_safetensors
 
-__all__ = ["CORE", "Archive", "Asset", "cache_dir"]
+__all__ = ["CORE", "Archive", "Asset", "as_safetensors", "cache_dir"]

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import semi
-from semi.cli import adapt, chat, convert, demo, describe, doctor, encode, eval, fetch, plugins, train
+from semi.cli import adapt, bench, chat, convert, demo, describe, doctor, encode, eval, fetch, plugins, train
 from semi.cli._common import guard
+
+
+class _Verbs(TyperGroup):
+    """All verbs: wrong usage and whatever they raise end as `guard` says."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with guard:
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with guard:
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="semi",
+    cls=_Verbs,
     help="Teach a frozen 4-bit large language model a new kind of data from about 32 labelled samples.",
     no_args_is_help=True,
     add_completion=False,
@@ -30,10 +45,11 @@ _VERBS: dict[str, Callable[..., None]] = {
     "eval": eval.command,
     "encode": encode.command,
     "convert": convert.command,
+    "bench": bench.command,
     "doctor": doctor.command,
 }
 for _name, _command in _VERBS.items():
-    app.command(_name)(guard(_command))
+    app.command(_name)(_command)
 app.add_typer(train.app, name="train")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semi.errors import SemiError
+from semi.errors import InputError, SemiError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,31 +24,40 @@ if TYPE_CHECKING:
 
 JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-FORCE = Annotated[bool, typer.Option("--force", help="Start afresh where the output folder is taken by another run.")]
+FORCE = Annotated[bool, typer.Option("--force", help="Replace what is in the output folder, once the new is complete.")]
 SEED = Annotated[int, typer.Option("--seed", "-s", min=0, help="The same seed gives the same result.")]
 
 _GOOD, _BAD = ("ok", "available"), ("fail", "failed", "clash", "incompatible")
 _COLOURS = dict.fromkeys(_GOOD, "green") | {"warn": "yellow"} | dict.fromkeys(_BAD, "red")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+SECONDS_BETWEEN_LINES = 10
+"""In a log. No long wait looks like a hang, and an hour of training is 360 lines."""
 
 
 class _Guard(ContextDecorator):
-    """Turns whatever a verb raises into one message on stderr and an exit code: `@guard` or `with guard:`."""
+    """Turns wrong usage and whatever a verb raises into one message on stderr and an exit code: `with guard:`."""
 
     def __enter__(self) -> None:
         # stderr is for semi's own messages. transformers reads these when it is imported, which no verb has done yet.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        # On some CPUs its import warns of an optional package that nothing here uses.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         # Typer ends these in its own way, a closed pipe (`semi plugins | head`) without any message.
-        if error is None or isinstance(error, typer.Exit | typer.Abort | typer.BadParameter | BrokenPipeError):
+        if error is None or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
             return
         if isinstance(error, KeyboardInterrupt):
-            typer.echo("interrupted; the same command goes on where it can", err=True)
+            typer.echo("interrupted; the same command, without --force, goes on where it can", err=True)
             raise typer.Exit(INTERRUPTED) from error
         if not isinstance(error, Exception):
             return
+        # Of click, or of the copy that typer keeps of it: known by the method that both document.
+        if hasattr(error, "format_message"):
+            if message := error.format_message():  # none where help was asked for by giving nothing, and shown
+                typer.echo(f"error: {_usage(message, getattr(error, 'ctx', None))}", err=True)
+            raise typer.Exit(InputError.exit_code) from error
         if os.environ.get("SEMI_DEBUG") == "1":
             traceback.print_exception(error)
         typer.echo(f"error: {_message(error)}", err=True)
@@ -66,44 +77,77 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line} (set SEMI_DEBUG=1 for the traceback)"
 
 
+def _usage(message: str, context: typer.Context | None) -> InputError:
+    what = " ".join(message.split()).rstrip(".")
+    command = context.command_path if context else "semi"
+    return InputError(what[:1].lower() + what[1:], do=f"`{command} --help` shows what it takes")
+
+
 class Advance:
-    """Moves a progress bar, or nothing where none is shown."""
-
-    def __init__(self, bar: Progress | None = None, task: TaskID | None = None) -> None:
-        self._bar, self._task = bar, task
-
-    def __call__(self, amount: float = 1) -> None:
-        """Go on by `amount` of the total."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, amount)
+    """Tells how far the work is; this one tells nobody."""
 
     def to(self, done: float, total: float | None = None, description: str | None = None) -> None:
         """Show `done` in all; a total or a description that is given replaces the one shown."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, description=description)
+
+
+class _Bar(Advance):
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def to(self, done: float, total: float | None = None, description: str | None = None) -> None:
+        self._bar.update(self._task, completed=done, total=total, description=description)
+
+
+class _Lines(Advance):
+    """For logs: a line now and then, and at the beginning of each stage. What is done sooner needs none."""
+
+    def __init__(self, description: str, total: float | None, *, in_bytes: bool, stages: bool) -> None:
+        self._description, self._total = description, total
+        self._in_bytes, self._stages = in_bytes, stages
+        self._told, self._done = time.monotonic(), -1.0
+
+    def to(self, done: float, total: float | None = None, description: str | None = None) -> None:
+        self._total, self._description = total or self._total, description or self._description
+        begins = self._stages and done != self._done
+        self._done = done
+        if begins or time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            counts = [
+                f"{n / 1e6:,.1f} MB" if self._in_bytes else f"{n:,.0f}" for n in (done, self._total) if n is not None
+            ]
+            typer.echo(f"{self._description}, {' of '.join(counts)}", err=True)
 
 
 @contextmanager
 def progress(
-    description: str, total: float | None = None, *, quiet: bool = False, in_bytes: bool = False
+    description: str,
+    total: float | None = None,
+    *,
+    quiet: bool = False,
+    in_bytes: bool = False,
+    stages: bool = False,
 ) -> Iterator[Advance]:
-    """A progress bar on stderr, only where that is a terminal: `with progress("Encoding", n) as advance: advance()`.
+    """Progress on stderr, a bar on a terminal and lines elsewhere: `with progress("Encoding", n) as bar: bar.to(1)`.
 
     Args:
         description: what is being done.
         total: how much there is to do; None where that is not known (yet).
         quiet: show nothing (--quiet, --json).
         in_bytes: count in bytes and show their rate.
+        stages: count a few stages, each of which is worth a line.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield Advance()
+        return
+    if not sys.stderr.isatty():
+        yield _Lines(description, total, in_bytes=in_bytes, stages=stages)
         return
     from rich import progress as parts
 
     count = (parts.DownloadColumn(), parts.TransferSpeedColumn()) if in_bytes else (parts.MofNCompleteColumn(),)
     columns = (parts.TextColumn("{task.description}"), parts.BarColumn(), *count, parts.TimeRemainingColumn())
     with parts.Progress(*columns, console=console(stderr=True)) as bar:
-        yield Advance(bar, bar.add_task(description, total=total))
+        yield _Bar(bar, bar.add_task(description, total=total))
 
 
 def console(*, stderr: bool = False) -> Console:

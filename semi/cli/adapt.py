@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,8 +13,10 @@ from semi.cli._common import FORCE, QUIET, SEED, progress
 from semi.errors import InputError
 
 if TYPE_CHECKING:
+    from semi.integration import Integration
     from semi.methods import Method
     from semi.modality import Modality
+    from semi.pairs import Pair
     from semi.pairs_io import PairList
 
 
@@ -49,8 +53,10 @@ def command(
     quiet: QUIET = False,
 ) -> None:
     """Teach the language model a kind of data from a few (sample, caption) pairs."""
+    from semi.artifacts import require_free
     from semi.plugins import load_modality
 
+    require_free(out, force=force)
     kind = load_modality(modality)
     found = _read(kind, pairs, samples, labels, template, skip_bad)
     for problem in found.skipped:
@@ -63,11 +69,14 @@ def command(
 
     from semi.adaptation import adapt
     from semi.foundation import Foundation
+    from semi.integration import Integration
     from semi.settings import Settings
 
     settings = Settings(
         cast("Method", method), None, seed, steps, lr, encoder=encoder, subsets=subsets, diagnose=diagnose
     )
+    known = {"modality": kind.name, "settings": asdict(settings)}
+    require_free(out, force=force, kind=Integration.KIND, known=known)  # loading the language model takes seconds
     with progress("Adapting", settings.schedule().steps, quiet=quiet) as bar:
         loaded = Foundation.load(foundation, precision=precision)
         integration = adapt(
@@ -77,28 +86,36 @@ def command(
             settings=settings,
             out=out,
             force=force,
-            advance=lambda step, note: bar.to(step, description=note),
+            advance=lambda step, note: bar.to(step, description=f"Adapting: {note}"),
         )
+        loss = _loss(integration, drawn)
     typer.echo(f"{out}: {modality} from {len(drawn)} pairs, method {method}, seed {seed}")
-    for line in summary(integration.record.metrics):
+    typer.echo(f"caption loss on the pairs: {loss}")
+    for line in summary(integration.record.metrics.get("diagnosis")):
         typer.echo(line)
+    typer.echo(f"next: semi describe {shlex.quote(str(out))} SAMPLE")
 
 
-def summary(metrics: dict[str, Any]) -> list[str]:
-    """What the diagnosis says, in lines for people."""
-    lines = []
-    curve = metrics.get("training_loss") or []
+def _loss(integration: Integration, pairs: list[Pair]) -> str:
+    """What training did to the loss on the pairs; where there was none, what the start gives."""
+    curve = integration.record.metrics["training_loss"]
     if curve:
-        lines.append(f"caption loss on the pairs: {curve[0]:.2f} -> {curve[-1]:.2f} nats a token in {len(curve)} steps")
-    found = metrics.get("diagnosis")
-    if not found:
-        return lines
+        return f"{curve[0]:.2f} -> {curve[-1]:.2f} nats a token in {len(curve)} steps"
+    from semi.evaluation import evaluate
+
+    return f"{evaluate(integration, pairs, generate=False).loss:.2f} nats a token, without a gradient step"
+
+
+def summary(found: dict[str, Any] | None) -> list[str]:
+    """What the diagnosis says, in lines for people."""
+    if found is None:
+        return []
     if "note" in found:
-        return [*lines, found["note"]]
-    lines.append(
+        return [found["note"]]
+    lines = [
         f"left-out pairs ({found['protocol']}): loss {found['loss']:.2f}, "
         f"the right caption of {round(1 / found['chance'])} in {found['accuracy']:.0%} (chance {found['chance']:.0%})"
-    )
+    ]
     if found["worst"]:
         lines.append("worst pairs, possibly mislabelled:")
         lines += [f"  {w['sample']}: {w['caption']!r}, more like {w['likelier']!r}" for w in found["worst"]]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from semi.cli._common import JSON, QUIET, SEED, emit_json, print_table, progress
+from semi.errors import OutputError
 
 
 def command(
@@ -26,16 +27,20 @@ def command(
     from semi.foundation import Foundation
     from semi.report import render
 
-    with progress("Loading", 2 * len(PLAN), quiet=quiet or as_json) as bar:
-        loaded = Foundation.load(foundation)
-        done = iter(range(2 * len(PLAN) + 1))
+    if not report.parent.is_dir() or report.is_dir():
+        raise OutputError(
+            f"{report} cannot be written",
+            got="a folder" if report.is_dir() else f"{report.parent} is not a folder",
+            do="name a file in an existing folder with --report",
+        )
+    with progress("Loading", 2 * len(PLAN), quiet=quiet or as_json, stages=True) as bar:
         demo = demonstrate(
-            loaded,
+            Foundation.load(foundation),
             dataset,
             shots=shots,
             seed=seed,
             held_out=held_out,
-            advance=lambda note: bar.to(next(done), description=note),
+            advance=lambda done, note: bar.to(done, description=note),
         )
     write_bytes(report, render(demo).encode())
     if as_json:

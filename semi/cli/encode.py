@@ -22,16 +22,18 @@ def command(
     quiet: QUIET = False,
 ) -> None:
     """Embed the samples of a pairs file or data set; a killed run resumes when started again."""
+    from semi.artifacts import require_free
     from semi.encoding import encode
     from semi.pairs_io import read_pairs
     from semi.plugins import load_modality
 
+    require_free(out, force=force)
     kind = load_modality(modality)
     found = read_pairs(data, modality=kind, split=split, skip_bad=skip_bad)
     pairs = found.pairs[:limit]
     loaded = kind.encoder(encoder)
-    with progress(f"Encoding with {loaded.id}", len(pairs), quiet=quiet) as advance:
-        encoded = encode(kind, loaded, pairs, out, force=force, progress=advance.to)
+    with progress(f"Encoding with {loaded.id}", len(pairs), quiet=quiet) as bar:
+        encoded = encode(kind, loaded, pairs, out, force=force, progress=bar.to)
     for problem in found.skipped:
         typer.echo(f"skipped {problem}", err=True)
     shape = " x ".join(map(str, encoded.embeddings.shape))

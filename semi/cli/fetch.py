@@ -67,10 +67,10 @@ def _tell(errors: list[SemiError]) -> None:
 def _fetch(asset: Asset, *, quiet: bool) -> dict[str, Any]:
     """Bring one asset, with a progress bar, and say what was done."""
     state = "already there" if asset.present() else "fetched"
-    with progress(asset.name, asset.archives[0].size, quiet=quiet, in_bytes=True) as advance:
+    with progress(asset.name, asset.archives[0].size, quiet=quiet, in_bytes=True) as bar:
 
         def show(step: str, done: int, total: int) -> None:
-            advance.to(done, total or None, f"{asset.name}: {step}")
+            bar.to(done, total or None, f"{asset.name}: {step}")
 
         asset.fetch(show)
     return _row(asset) | {"state": state}

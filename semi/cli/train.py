@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semi.cli._common import FORCE, QUIET, guard, progress
+from semi.cli._common import FORCE, QUIET, progress
 
 if TYPE_CHECKING:
     from semi.training.loop import History
@@ -19,25 +19,33 @@ OUT = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; an 
 
 
 @app.command("projector")
-@guard
 def projector(config: CONFIG, out: OUT, force: FORCE = False, quiet: QUIET = False) -> None:
     """Train the shared projector on all sources together."""
+    _require_free(out, force=force)
     from semi.training.run import run_projector
 
     _run(run_projector, config, out, force=force, quiet=quiet)
 
 
 @app.command("hypernetwork")
-@guard
 def hypernetwork(config: CONFIG, out: OUT, force: FORCE = False, quiet: QUIET = False) -> None:
     """Train the hypernetwork on a frozen projector; writes a complete foundation."""
+    _require_free(out, force=force)
     from semi.training.run import run_hypernetwork
 
     _run(run_hypernetwork, config, out, force=force, quiet=quiet)
 
 
+def _require_free(out: Path, *, force: bool) -> None:
+    from semi.artifacts import require_free
+
+    require_free(out, force=force)
+
+
 def _run(run: Callable[..., History], config: Path, out: Path, *, force: bool, quiet: bool) -> None:
     with progress("Training", quiet=quiet) as bar:
-        history = run(config, out, force=force, advance=lambda step, note: bar.to(step, description=note))
+        history = run(
+            config, out, force=force, advance=lambda step, note: bar.to(step, description=f"Training: {note}")
+        )
     best = history.best
     typer.echo(f"{out}: validation loss {best['loss']:.3f} nats a token at step {best['step']:.0f}")

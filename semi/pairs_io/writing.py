@@ -23,7 +23,7 @@ def write_pairs(path: str | Path, pairs: Sequence[Pair]) -> None:
         PairsError: a sample is of another type, or holds NaN or infinity.
         OutputError: the file could not be written.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     lines = [_line(pair, number, path.parent) for number, pair in enumerate(pairs, start=1)]
     write_bytes(path, "".join(lines).encode())
 
@@ -32,7 +32,8 @@ def pairs_sha256(pairs: Sequence[Pair]) -> str:
     """A hash of everything in the pairs, the content of files that samples name included.
 
     Raises:
-        PairsError: a sample is neither text, numbers, bytes, an array nor a path, nor lists or objects of those.
+        PairsError: a sample is neither text, numbers, bytes, an array nor a path, nor lists or objects of those; or a
+            file that it names cannot be read.
     """
     digest = hashlib.sha256()
     for number, pair in enumerate(pairs, start=1):
@@ -41,6 +42,10 @@ def pairs_sha256(pairs: Sequence[Pair]) -> str:
             text = json.dumps(fields, sort_keys=True, default=_content)
         except TypeError as error:
             raise _of_another_type(number, pair) from error
+        except OSError as error:
+            raise PairsError(
+                f"the file of sample {number} cannot be read", got=error, do="bring it back, or leave the pair out"
+            ) from error
         digest.update(text.encode() + b"\n")
     return digest.hexdigest()
 
@@ -48,7 +53,8 @@ def pairs_sha256(pairs: Sequence[Pair]) -> str:
 def _line(pair: Pair, number: int, folder: Path) -> str:
     def inline(value: Any) -> Any:
         if isinstance(value, Path):
-            return (value.relative_to(folder) if value.is_relative_to(folder) else value.absolute()).as_posix()
+            value = value.absolute()
+            return (value.relative_to(folder) if value.is_relative_to(folder) else value).as_posix()
         if hasattr(value, "tolist"):  # an array or a number of numpy
             return value.tolist()
         raise TypeError

@@ -81,7 +81,7 @@ def run_hypernetwork(
     encoder = load_modality(modality).encoder()
     require_same(config.projector, "text encoder", encoder.id, encoder_id)
     language_model = LanguageModel.load(model_id, precision=precision)
-    require_same(config.projector, "language model: its weights differ", language_model.sha256, model_sha256)
+    require_same(config.projector, "language model: its files differ", language_model.sha256, model_sha256)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hypernetwork = build(config.kind, config.settings, projector)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from semi.artifacts import Checkpoint, OutputFolder, open_output, read_manifest, write_json
-from semi.errors import OutputError, PairsError
+from semi.artifacts import Checkpoint, OutputFolder, open_output, read_manifest, require_free, write_json
+from semi.errors import ArtifactError, OutputError, PairsError
 
 
 def claim(out: Path, *, force: bool = False, **config: Any) -> OutputFolder:
@@ -74,13 +74,130 @@ def test_an_interrupted_run_of_another_configuration_is_refused_with_the_differe
         open_output(tmp_path / "out", kind="embeddings", config={"seed": 1, "steps": 5})
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file that a run left or made, byte for byte."""
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != "run.lock"]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
+
+
 @pytest.mark.parametrize("begin", [make, interrupt])
-def test_force_starts_afresh(tmp_path: Path, begin: Any) -> None:
+def test_force_starts_afresh_and_replaces_the_old_when_the_new_is_complete(tmp_path: Path, begin: Any) -> None:
     begin(tmp_path / "out")
     (tmp_path / "out/folder/inside").mkdir(parents=True)
+    before = content(tmp_path / "out")
     with claim(tmp_path / "out", force=True) as output:
         assert not output.resuming
-        assert names(output.path) == {"run.json", "run.lock"}
+        assert names(output.path) == {"run.json"}
+        write_json(output.path / "new.json", 2)
+        Checkpoint(output.path).save(1, {"w": torch.ones(1)}, {})
+        assert before.items() <= content(tmp_path / "out").items()
+        output.finish(["new.json"], {"loss": 0.25})
+    assert names(tmp_path / "out") == {"new.json", "manifest.json"}
+    assert read_manifest(tmp_path / "out", "integration")["info"] == {"loss": 0.25}
+
+
+@pytest.mark.parametrize("begin", [make, interrupt])
+@pytest.mark.parametrize("error", [PairsError("sample 3 is bad"), OutputError("the disk is full")], ids=["bad", "full"])
+def test_a_forced_run_that_fails_loses_nothing(tmp_path: Path, begin: Any, error: Exception) -> None:
+    begin(tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(type(error)), claim(tmp_path / "out", force=True, seed=2):
+        raise error
+    assert content(tmp_path / "out") == before
+    assert "run.new" not in names(tmp_path / "out")
+
+
+def test_an_interrupted_forced_run_resumes_beside_the_old_result(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    interrupt(tmp_path / "out", force=True, seed=2)
+    assert read_manifest(tmp_path / "out", "integration")["files"].keys() == {"c.json"}
+    require_free(tmp_path / "out", kind="integration", known={"seed": 2})
+    with pytest.raises(OutputError, match="complete already"):
+        claim(tmp_path / "out", seed=3)
+    with claim(tmp_path / "out", seed=2) as output:
+        assert output.resuming
+        assert names(output.path) == {"run.json", "half.json"}
+        output.finish(["half.json"], {})
+    assert names(tmp_path / "out") == {"half.json", "manifest.json"}
+
+
+def test_force_starts_afresh_over_an_interrupted_forced_run(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    for seed in (2, 2, 3):
+        interrupt(tmp_path / "out", force=True, seed=seed)
+    with claim(tmp_path / "out", force=True, seed=3) as output:
+        assert not output.resuming
+        assert names(output.path) == {"run.json"}
+    assert read_manifest(tmp_path / "out", "integration")["files"].keys() == {"c.json"}
+
+
+def replaced(out: Path, *, force: bool = False) -> None:
+    """A run with two files over what `make` left."""
+    with claim(out, force=force, seed=2) as output:
+        assert output.resuming == (not force)
+        write_json(output.path / "a.json", "new a")
+        write_json(output.path / "c.json", "new c")
+        output.finish(["a.json", "c.json"], {})
+
+
+def kill_while_replacing(out: Path, *, moved: int) -> None:
+    """A complete folder, and a forced run over it that is stopped after `moved` of the three files were renamed."""
+    make(out)
+    rename, left = Path.replace, iter(range(moved))
+
+    def stop(source: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            replaced(out, force=True)
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_killed_while_it_replaces_the_old_a_run_resumes(tmp_path: Path, moved: int) -> None:
+    out = tmp_path / "out"
+    kill_while_replacing(out, moved=moved)
+    with pytest.raises(ArtifactError, match="incomplete"):
+        read_manifest(out, "integration")
+    with pytest.raises(OutputError, match="seed: 2 there, 3 now"):
+        claim(out, seed=3)
+    replaced(out)
+    assert names(out) == {"a.json", "c.json", "manifest.json"}
+    read_manifest(out, "integration")
+
+
+def test_what_a_killed_replacement_left_can_be_forced_and_discarded(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kill_while_replacing(out, moved=1)
+    with pytest.raises(PairsError):
+        fail(out, PairsError("sample 3 is bad"), force=True, seed=3)
+    make(out)
+
+
+def test_a_folder_is_refused_early_by_what_is_known(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    require_free(out)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="not a folder"):
+        require_free(tmp_path / "file", force=True)
+    with pytest.raises(OutputError, match="not made by semi"):
+        require_free(tmp_path, force=True)
+    interrupt(out, seed=1, model="m")
+    require_free(out)
+    require_free(out, kind="integration", known={"seed": 1})
+    require_free(out, kind="integration", known={"seed": 2}, force=True)
+    with pytest.raises(OutputError, match="integration there, embeddings now"):
+        require_free(out, kind="embeddings")
+    with pytest.raises(OutputError, match="got: seed: 1 there, 2 now\n"):
+        require_free(out, kind="integration", known={"seed": 2})
+    with claim(out, seed=1, model="m") as output:
+        output.finish(["half.json"], {})
+    require_free(out, force=True)
+    with pytest.raises(OutputError, match="complete already"):
+        require_free(out)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -36,11 +36,48 @@ def test_the_version_is_that_of_the_distribution():
     assert CliRunner().invoke(app, ["--version"]).stdout.strip() == f"semi-llm {version('semi-llm')}"
 
 
-@pytest.mark.parametrize("arguments", [["no-such-verb"], ["plugins", "--no-such-option"], ["plugins", "too", "many"]])
-def test_wrong_usage_ends_with_2(arguments):
+USAGE = {
+    "no-such-verb": ("no-such-verb", "`semi --help`"),
+    "--no-such-option": ("--no-such-option", "`semi --help`"),
+    "descibe out": ("descibe", "describe"),
+    "plugins --no-such-option": ("--no-such-option", "`semi plugins --help`"),
+    "plugins too many": ("too many", "`semi plugins --help`"),
+    "eval": ("DIR", "`semi eval --help`"),
+    "eval out": ("--pairs", "`semi eval --help`"),
+    "eval out --pairs p.csv --limit 0": ("--limit", "`semi eval --help`"),
+    "adapt vectors --out out --seed x": ("--seed", "`semi adapt --help`"),
+    "adapt vectors --out": ("--out",),
+    "train no-such-part": ("no-such-part", "`semi train --help`"),
+    "train projector p.yaml": ("--out", "`semi train projector --help`"),
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE)
+@pytest.mark.parametrize("standalone", [True, False])
+def test_wrong_usage_is_one_plain_message_and_ends_with_2(arguments, standalone):
+    result = CliRunner().invoke(app, arguments.split(), prog_name="semi", standalone_mode=standalone)
+    assert (result.exit_code or result.return_value) == 2
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert second.startswith("  do this: ")
+    for text in USAGE[arguments]:
+        assert text in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]])
+def test_nothing_given_shows_the_help(arguments):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert result.stdout == ""
+    assert "--help" in result.stdout
+    assert result.stderr == ""
+
+
+def test_doctor_writes_nothing_but_its_findings():
+    """In a fresh process: some packages warn when they are imported."""
+    done = subprocess.run([sys.executable, "-m", "semi.cli", "doctor"], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert "bitsandbytes" in done.stdout
 
 
 def test_every_verb_explains_itself():

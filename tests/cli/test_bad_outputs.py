@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +20,7 @@ import yaml
 from semi.adaptation import adapt
 from semi.artifacts import read_manifest
 from semi.cli import app
-from semi.errors import SemiError
+from semi.errors import InputError, SemiError
 from semi.foundation import Foundation
 from semi.pairs_io import draw_shots, read_pairs
 from semi.settings import Settings
@@ -93,6 +95,86 @@ def test_an_interrupted_output_resumes_only_with_the_same_settings(
     assert {path.name: path.read_bytes() for path in (work / "out").iterdir()} == undisturbed
     interrupt(foundation_folder, work, at=11, out="other")
     assert semi(*adapting("--out", "other", "--force", steps=13)).exit_code == 0
+
+
+def test_a_taken_output_is_refused_before_the_language_model_is_loaded(
+    adapting: Callable, foundation_folder: Path, work: Path, semi: Callable, refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert semi(*adapting()).exit_code == 0
+    interrupt(foundation_folder, work, at=11, out="half")
+    (work / "mine").mkdir()
+    (work / "mine" / "thesis.txt").write_text("years of work")
+
+    def load(*_: object, **__: object) -> Foundation:
+        raise AssertionError("the foundation was loaded")
+
+    monkeypatch.setattr(Foundation, "load", load)
+    refused(*adapting(), says=("out is complete already",))
+    refused(*adapting("--out", "mine", "--force"), says=("mine is not empty and was not made by semi",))
+    refused(*adapting("--out", "pairs.jsonl", "--force"), says=("pairs.jsonl is not a folder",))
+    refused(*adapting("--out", "half", steps=13), says=("interrupted run with other", "'steps': 12", "'steps': 13"))
+    refused(*adapting("--out", "half", "--seed", 1), says=("interrupted run with other inputs or settings", "seed"))
+
+
+LOADED = """
+import sys
+from semi.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print("LOADED", *sorted({"torch", "transformers"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("verb", ["adapt vectors --pairs p.jsonl", "encode vectors p.jsonl", "train projector c.yaml"])
+def test_a_complete_output_is_refused_before_anything_heavy_is_imported(
+    verb: str, toy_integration: Path, work: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *verb.split(), "--out", str(toy_integration)],
+        cwd=work, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "is complete already" in done.stderr
+    assert done.stderr.endswith("LOADED\n")
+
+
+@pytest.mark.parametrize("verb", ["adapt", "encode"])
+def test_a_forced_run_keeps_the_old_result_where_an_embedding_is_not_finite(
+    verb: str, logarithms: str, foundation_folder: Path, tiny_text: str, work: Path, semi: Callable, refused: Refused
+) -> None:
+    for name, numbers in (("good", [1.0, 2.0, 3.0]), ("bad", [*[1.0] * 40, -2.0])):
+        (work / f"{name}.jsonl").write_text("".join(f'{{"sample": {n}, "caption": "a {n}"}}\n' for n in numbers))
+
+    def arguments(file: str) -> list[object]:
+        if verb == "encode":
+            return ["encode", logarithms, file, "--out", "out"]
+        start = ["adapt", logarithms, "--pairs", file, "--foundation", foundation_folder]
+        return [*start, "--steps", 1, "--no-diagnose", "--out", "out"]
+
+    assert semi(*arguments("good.jsonl")).exit_code == 0
+    refused(*arguments("bad.jsonl"), "--force", says=("holds NaN or infinity", "sample -2.0"))
+
+
+def test_a_forced_training_keeps_the_old_result_where_it_fails(
+    tiny_lm: Path, tiny_text: str, work: Path, semi: Callable, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"sources": [{"procedural": 4, "samples": 16, "weight": 1}], "schedule": {"steps": 1, "lr": 1e-3}}
+    config |= {"language_model": str(tiny_lm), "precision": "fp32", "text_encoder": "tiny-text", "warm_start": 0}
+    (work / "c.yaml").write_text(yaml.safe_dump(config | {"batch": 4, "projector": {"d_hidden": 8}}))
+    assert semi("train", "projector", "c.yaml", "--out", "out").exit_code == 0
+
+    def train(*_: object, **__: object) -> None:
+        raise InputError("this input is bad, which is found late")
+
+    monkeypatch.setattr("semi.training.run.train_projector", train)
+    refused("train", "projector", "c.yaml", "--out", "out", "--force", says=("found late",))
+
+
+def test_the_report_of_the_demo_must_have_a_folder(work: Path, refused: Refused) -> None:
+    refused("demo", "--report", "gone/report.html", says=("gone/report.html cannot be written", "gone is not a folder"))
+    refused("demo", "--report", ".", says=("a folder", "--report"))
 
 
 @pytest.mark.parametrize("verb", ["adapt", "encode", "convert", "projector"])

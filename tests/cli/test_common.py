@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import sys
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from semi.cli import _common
 from semi.cli._common import FORCE, JSON, QUIET, SEED, emit_json, guard, print_table, progress
 from semi.errors import AssetError, PairsError, SemiError
 
@@ -102,24 +104,58 @@ def test_json_has_no_nan():
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_no_progress_where_nobody_looks(capsys, quiet):
-    with progress("Encoding", 3, quiet=quiet) as advance:
-        advance()
-        advance.to(2, 3, "Encoding again")
+def test_what_is_soon_done_writes_no_progress_into_a_log(capsys, quiet):
+    with progress("Encoding", 3, quiet=quiet) as bar:
+        bar.to(2, 3, "Encoding again")
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_what_takes_long_writes_lines_into_a_log(capsys, monkeypatch):
+    monkeypatch.setattr(_common, "SECONDS_BETWEEN_LINES", 0)
+    with progress("Encoding", 3000) as bar:
+        bar.to(1000)
+        bar.to(2000, description="Encoding: nearly")
+    with progress("minilm", in_bytes=True) as bar:
+        bar.to(1_500_000)
+        bar.to(2_000_000, 83_500_000)
+    with progress("Encoding", 3, quiet=True) as bar:
+        bar.to(1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "Encoding, 1,000 of 3,000",
+        "Encoding: nearly, 2,000 of 3,000",
+        "minilm, 1.5 MB",
+        "minilm, 2.0 MB of 83.5 MB",
+    ]
+
+
+def test_each_stage_has_its_line_in_a_log(capsys):
+    with progress("Loading", 2, stages=True) as bar:
+        for note in ("adapting", "adapting, loss 3.2", "adapting, loss 3.1"):
+            bar.to(0, description=note)
+        bar.to(1, description="scoring")
+    assert capsys.readouterr().err.splitlines() == ["adapting, 0 of 2", "scoring, 1 of 2"]
 
 
 def test_progress_on_a_terminal_goes_to_stderr(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with progress("Encoding", 3) as advance:
-        advance(2)
-        advance.to(3)
+    with progress("Encoding", 3) as bar:
+        bar.to(2)
+        bar.to(3)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Encoding" in captured.err
     assert "3/3" in captured.err
+
+
+def test_advice_of_bitsandbytes_does_not_reach_stderr(capsys):
+    with guard:
+        logging.getLogger("bitsandbytes.backends.cpu.ops").warning("pip install kernels")
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
 
 
 def test_a_table_is_aligned_and_never_cut(capsys):

@@ -50,8 +50,19 @@ def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def from_pairs(pairs_file: Path, foundation_folder: Path, tiny_text: str) -> dict[str, Command]:
+    """The commands that start from a pairs file."""
+    pairs = ["--pairs", str(pairs_file)]
+    adapt = ["adapt", "vectors", *pairs, "--shots", "24", "--foundation", str(foundation_folder)]
+    return {
+        "encode": Command(["encode", "vectors", str(pairs_file)], "embeddings"),
+        "adapt": Command(adapt, "integration"),
+    }
+
+
+@pytest.fixture
 def commands(
-    tmp_path: Path, pairs_file: Path, tiny_lm: Path, foundation_folder: Path, tiny_text: str
+    tmp_path: Path, pairs_file: Path, tiny_lm: Path, tiny_text: str, from_pairs: dict[str, Command]
 ) -> dict[str, Command]:
     schedule = {"steps": 120, "lr": 1e-3, "warmup": 5, "validate_every": 30, "save_every": 10}
     encoded = tmp_path / "encoded"
@@ -68,13 +79,9 @@ def commands(
     trained = tmp_path / "trained"
     run_projector(tmp_path / "projector.yaml", trained)
     (tmp_path / "hypernetwork.yaml").write_text(yaml.safe_dump(shared | {"projector": str(trained)}))
-    pairs = ["--pairs", str(pairs_file)]
-    adapt = ["adapt", "vectors", *pairs, "--shots", "24", "--foundation", str(foundation_folder)]
-    return {
-        "encode": Command(["encode", "vectors", str(pairs_file)], "embeddings"),
+    return from_pairs | {
         "projector": Command(["train", "projector", str(tmp_path / "projector.yaml")], "projector"),
         "hypernetwork": Command(["train", "hypernetwork", str(tmp_path / "hypernetwork.yaml")], "foundation"),
-        "adapt": Command(adapt, "integration"),
     }
 
 
@@ -104,6 +111,41 @@ def test_a_killed_command_resumes_to_the_same_bytes(name: str, commands: dict[st
     if not complete(out, command.kind):
         timed(command, out)
     assert contents(out, command.kind) == expected
+
+
+@pytest.mark.parametrize(("name", "other"), [("encode", ["--limit", "300"]), ("adapt", ["--seed", "1"])])
+def test_a_killed_forced_command_keeps_the_old_result_until_the_new_is_complete(
+    name: str, other: list[str], from_pairs: dict[str, Command], tmp_path: Path
+) -> None:
+    new = from_pairs[name]
+    old = Command([*new.arguments, *other], new.kind)
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    seconds = timed(new, undisturbed)
+    timed(old, out)
+    before, after = described(out, old.kind), described(undisturbed, new.kind)
+    draw = random.Random(name)
+    for _ in range(KILLS):
+        process = started(forced(new, out), out)
+        process.join(draw.uniform(0.1, 1) * seconds / 2)
+        if process.is_alive():
+            os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+        if complete(out, new.kind):  # but for the moment in which the one takes the place of the other
+            assert described(out, new.kind) in (before, after)
+    if not complete(out, new.kind) or described(out, new.kind) == before:
+        timed(forced(new, out), out)
+    assert contents(out, new.kind) == contents(undisturbed, new.kind)
+
+
+def forced(command: Command, out: Path) -> Command:
+    """With --force, but where a forced run can be resumed."""
+    resumes = (out / "run.new" / "run.json").exists()
+    return command if resumes else Command([*command.arguments, "--force"], command.kind)
+
+
+def described(folder: Path, kind: str) -> object:
+    """The files of a complete folder, by hash."""
+    return read_manifest(folder, kind)["files"]
 
 
 def started(command: Command, out: Path) -> multiprocessing.process.BaseProcess:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from semi.cli import _common
 
 GOOD = json.dumps([0.5] * 10)
 FAR = json.dumps([99.0] * 10)
@@ -33,13 +36,25 @@ def test_no_verb_lets_other_libraries_write_to_stderr(
     (work / "h.yaml").write_text(yaml.safe_dump(shared | {"projector": "projector"}))
     file = str(pairs_file())
     commands = [
-        ["adapt", "vectors", "--pairs", file, "--foundation", str(foundation_folder), "--steps", "1", "--out", "one"],
+        [
+            "adapt",
+            "vectors",
+            "--pairs",
+            file,
+            "--foundation",
+            str(foundation_folder),
+            "--steps",
+            "1",
+            "--out",
+            "one",
+            "--quiet",
+        ],
         ["describe", "one", GOOD, "--max-new-tokens", "4"],
         ["eval", "one", "--pairs", file, "--limit", "2"],
         ["chat", "one", GOOD, "--max-new-tokens", "4"],
-        ["encode", "vectors", file, "--out", "encoded"],
-        ["train", "projector", "p.yaml", "--out", "projector"],
-        ["train", "hypernetwork", "h.yaml", "--out", "foundation"],
+        ["encode", "vectors", file, "--out", "encoded", "--quiet"],
+        ["train", "projector", "p.yaml", "--out", "projector", "--quiet"],
+        ["train", "hypernetwork", "h.yaml", "--out", "foundation", "--quiet"],
     ]
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL, json.dumps(commands)],
@@ -53,6 +68,42 @@ def test_no_verb_lets_other_libraries_write_to_stderr(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (work / "foundation" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("steps", "loss"), [(3, r"\d\.\d\d -> \d\.\d\d nats a token in 3 steps"), (0, r"\d\.\d\d nats a token, ")]
+)
+def test_adapt_ends_with_the_loss_and_the_next_command(
+    steps: int, loss: str, foundation_folder: Path, tiny_text: str, pairs_file: Callable[..., Path], semi: Callable
+) -> None:
+    arguments = ["--foundation", foundation_folder, "--steps", steps, "--no-diagnose", "--out", "my toys"]
+    result = semi("adapt", "vectors", "--pairs", pairs_file(), *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second, third = result.stdout.splitlines()
+    assert first == "my toys: vectors from 12 pairs, method semi, seed 0"
+    assert re.match(f"caption loss on the pairs: {loss}", second)
+    assert third == "next: semi describe 'my toys' SAMPLE"
+    assert semi("describe", "my toys", GOOD, "--max-new-tokens", 2).exit_code == 0
+
+
+def test_training_tells_how_far_it_is_in_a_log(
+    foundation_folder: Path,
+    tiny_text: str,
+    pairs_file: Callable[..., Path],
+    semi: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_common, "SECONDS_BETWEEN_LINES", 0)
+    arguments = ["--foundation", foundation_folder, "--steps", 3, "--no-diagnose", "--out", "out"]
+    lines = semi("adapt", "vectors", "--pairs", pairs_file(), *arguments).stderr.splitlines()
+    assert [re.sub(r"loss \d+\.\d+", "loss", line) for line in lines] == [
+        f"Adapting: loss, {step} of 3" for step in (1, 2, 3)
+    ]
+    result = semi("encode", "vectors", pairs_file(40), "--out", "encoded")
+    assert result.stderr.splitlines() == [
+        "Encoding with vectors/identity@1, 32 of 40",
+        "Encoding with vectors/identity@1, 40 of 40",
+    ]
 
 
 def test_eval_json_has_the_promised_keys(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from semi.errors import PairsError
 from semi.modality import Encoder
@@ -40,6 +41,13 @@ def test_preprocessing(tmp_path: Path) -> None:
     pixels = preprocess(tmp_path / "a.png")
     assert pixels.shape == (3, 224, 224)
     np.testing.assert_allclose(pixels[:, 100, 100], [1.0, -0.498 / 0.502, (127 / 255 - 0.498) / 0.502], atol=1e-6)
+
+
+@pytest.mark.assets
+@needs_weights
+def test_the_published_file_is_read_once(encoder: Encoder, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "load", None)
+    np.testing.assert_array_equal(ImageModality().encoder().encode(files), encoder.encode(files))
 
 
 @pytest.mark.assets

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from semi.encoding import encode
 from semi.errors import InputError, PairsError
+from semi.pairs import Pair
+from semi.pairs_io import read_pairs, write_pairs
 
 from semi_plugin_image.grouped import MAX_BITS
 from semi_plugin_image.modality import ImageModality
@@ -70,8 +75,54 @@ def test_hash_is_near_for_a_smaller_paler_copy_and_far_for_another_picture() -> 
 
 def test_path_is_relative_to_the_pairs_file(photo: Image.Image, tmp_path: Path) -> None:
     photo.save(tmp_path / "a.png")
-    assert ImageModality().parse("a.png", folder=tmp_path) == str(tmp_path / "a.png")
-    assert ImageModality().parse(tmp_path / "a.png") == str(tmp_path / "a.png")
+    assert ImageModality().parse("a.png", folder=tmp_path) == tmp_path / "a.png"
+    assert ImageModality().parse(str(tmp_path / "a.png")) == tmp_path / "a.png"
+
+
+@pytest.fixture
+def album(photo: Image.Image, tmp_path: Path) -> Path:
+    """A pairs file beside its two pictures."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    photo.save(folder / "a.png")
+    photo.rotate(180).save(folder / "b.png")
+    write_pairs(folder / "pairs.jsonl", [Pair(folder / f"{name}.png", name) for name in "ab"])
+    return folder / "pairs.jsonl"
+
+
+def sha256(pairs: Path) -> str:
+    return read_pairs(pairs, modality=ImageModality()).sha256
+
+
+def test_the_hash_of_pairs_is_that_of_the_pictures_wherever_they_lie(album: Path, tmp_path: Path) -> None:
+    before = sha256(album)
+    moved = album.parent.rename(tmp_path / "moved") / "pairs.jsonl"
+    assert sha256(moved) == before
+    (moved.parent / "a.png").rename(moved.parent / "c.png")
+    moved.write_text(moved.read_text().replace("a.png", "c.png"))
+    assert sha256(moved) == before
+    Image.new("RGB", (40, 20), "green").save(moved.parent / "c.png")
+    assert sha256(moved) != before
+
+
+class Size:
+    """Width and height of a picture."""
+
+    id, width = "image/size@1", 2
+
+    def encode(self, samples: Sequence[Any]) -> np.ndarray:
+        return np.array([open_picture(sample).size for sample in samples], np.float32)
+
+
+def test_embeddings_record_the_content_of_their_pictures(album: Path, photo: Image.Image, tmp_path: Path) -> None:
+    def recorded(out: str) -> str:
+        pairs = read_pairs(album, modality=ImageModality()).pairs
+        return str(encode(ImageModality(), Size(), pairs, tmp_path / out).manifest["info"]["pairs_sha256"])
+
+    first = recorded("first")
+    assert recorded("again") == first
+    photo.rotate(90).save(album.parent / "b.png")
+    assert recorded("changed") != first
 
 
 @pytest.mark.parametrize("sample", ["", None, 7, ["a.png"]], ids=repr)

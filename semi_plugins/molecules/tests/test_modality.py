@@ -93,8 +93,8 @@ def test_drawing_is_svg_for_inline_html() -> None:
 
 
 def test_unknown_encoder_and_missing_descriptors_are_named() -> None:
-    with pytest.raises(InputError, match="'dmpnn'"):
-        Molecules().encoder("dmpnn")
+    with pytest.raises(InputError, match="'unimol'"):
+        Molecules().encoder("unimol")
     with pytest.raises(InputError) as caught:
         descriptor_functions(["qed", "Phlogiston"])
     assert "Phlogiston" in str(caught.value)

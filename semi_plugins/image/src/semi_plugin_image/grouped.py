@@ -50,7 +50,7 @@ class PictureDataset(Dataset):
             raise InputError(f"The data set {self.name} has no such split.", got=split, expected=", ".join(SPLITS))
         folder = self.assets[0].folder()
         return [
-            Pair(sample=str(picture.path), caption=picture.caption, attributes={"category": picture.category})
+            Pair(sample=picture.path, caption=picture.caption, attributes={"category": picture.category})
             for picture, its_split in _split(type(self), folder)
             if its_split == split
         ]

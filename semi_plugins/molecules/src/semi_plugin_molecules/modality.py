@@ -9,27 +9,35 @@ from rdkit.Chem.Draw import rdMolDraw2D
 
 from semi.errors import InputError
 from semi.modality import Encoder, Modality
+from semi_plugin_molecules.assets import ADMET_AI
 from semi_plugin_molecules.encoder import MorganEncoder
 from semi_plugin_molecules.smiles import read_smiles
 
 
 class Molecules(Modality):
-    """SMILES strings, encoded by RDKit (no weights, nothing to fetch)."""
+    """SMILES strings, encoded by RDKit (no weights, nothing to fetch) or by a network trained on drugs."""
 
     name = "molecules"
     instruction = "Describe this molecule."
-    encoders = ("morgan",)
+    encoders = ("morgan", "dmpnn")
+    assets = (ADMET_AI,)  # of "dmpnn" alone
 
     def encoder(self, name: str | None = None) -> Encoder:
-        """The encoder "morgan".
+        """Fingerprint and descriptors ("morgan", the default), or 300 numbers from a D-MPNN ("dmpnn").
 
         Raises:
             InputError: another name.
+            AssetError: the weights of "dmpnn" have not been fetched.
         """
         if name not in (None, *self.encoders):
             raise InputError(
                 f"the modality molecules has no encoder {name!r}", got=name, expected=", ".join(self.encoders)
             )
+        if name == "dmpnn":
+            from semi_plugin_molecules.dmpnn import DMPNNEncoder  # imports torch
+
+            # The first of two ensembles of five. No mean of them: separate trainings share no axes.
+            return DMPNNEncoder(ADMET_AI.path("admet_ai/resources/models/admet_classification/model_0.pt"))
         return MorganEncoder()
 
     def parse(self, sample: Any, *, folder: Path | None = None) -> str:
