@@ -30,7 +30,7 @@ def _round(x, dtype: tl.constexpr):
 
 @triton.jit
 def _narrow(x, dtype: tl.constexpr):
-    """float32 -> what a product with operands of `dtype` takes: rounded to it, and held in float32 by the interpreter."""
+    """float32 -> an operand of a product in `dtype`: rounded to it, though the interpreter holds it in float32."""
     return _upcast(_round(x, dtype))
 
 
@@ -55,3 +55,74 @@ def _decode_nf4(table, nibbles):
     """
     spread = tl.broadcast_to(table[None, :], (nibbles.shape[0], 16))
     return tl.gather(spread, nibbles, axis=1)
+
+
+@triton.jit
+def _block_scales(scales_ptr, code_ptr, scales2_ptr, offset_ptr, block, mask, NESTED: tl.constexpr):
+    """absmax of NF4 blocks, float32. Nested: an 8-bit code into a table, scaled per 256 blocks, plus an offset.
+
+    Kernels that call it are compiled without fused multiply-adds, so that it rounds as bitsandbytes does.
+    """
+    if NESTED:
+        code = tl.load(scales_ptr + block, mask=mask, other=0).to(tl.int32)
+        scales2 = tl.load(scales2_ptr + block // 256, mask=mask, other=0.0)
+        return tl.where(mask, tl.load(code_ptr + code) * scales2 + tl.load(offset_ptr), 0.0)
+    else:
+        return tl.load(scales_ptr + block, mask=mask, other=0.0)
+
+
+@triton.jit
+def _load_pairs(
+    w_ptr, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr, n, start,
+    N: tl.constexpr, K: tl.constexpr, LAYOUT: tl.constexpr, BN: tl.constexpr, BH: tl.constexpr,
+):  # fmt: skip
+    """Rows n (BN,) of 4-bit weights, columns start .. start + 2 BH: the even ones and the odd ones, float32 (BN, BH).
+
+    K is a multiple of the block (64 for NF4, 32 for Q4_1), so that a row is whole bytes and whole blocks. Even and odd
+    stay apart because they share bytes: a product with them needs no shuffle to interleave them. extra: the nested
+    code's table (NF4) or the minima (Q4_1).
+    """
+    HALF: tl.constexpr = 32 if LAYOUT != "q4_1" else 16  # bytes of a block
+    row = n.to(tl.int64)
+    byte = start // 2 + tl.arange(0, BH)
+    block = start // 2 // HALF + tl.arange(0, BH // HALF)
+    mask = (n < N)[:, None] & (byte < K // 2)[None, :]
+    block_mask = (n < N)[:, None] & (block < K // 2 // HALF)[None, :]
+    packed = tl.load(w_ptr + row[:, None] * (K // 2) + byte[None, :], mask=mask, other=0).to(tl.int32)
+    blocks = row[:, None] * (K // 2 // HALF) + block[None, :]
+    if LAYOUT == "q4_1":
+        scale = tl.load(scales_ptr + blocks, mask=block_mask, other=0.0).to(tl.float32)
+        least = tl.load(extra_ptr + blocks, mask=block_mask, other=0.0).to(tl.float32)
+        scale, least = _spread(scale, HALF), _spread(least, HALF)
+        even = scale * (packed >> 4).to(tl.float32) + least
+        odd = scale * (packed & 15).to(tl.float32) + least
+    else:
+        scale = _block_scales(
+            scales_ptr, extra_ptr, scales2_ptr, offset_ptr, blocks, block_mask, LAYOUT == "nf4_nested"
+        )
+        scale = _spread(scale, HALF)
+        table = tl.load(table_ptr + tl.arange(0, 16))
+        even = _decode_nf4(table, packed >> 4) * scale
+        odd = _decode_nf4(table, packed & 15) * scale
+    return even, odd
+
+
+@triton.jit
+def _load_straddling(
+    w_ptr, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr, n, k,
+    N: tl.constexpr, K: tl.constexpr, LAYOUT: tl.constexpr,
+):  # fmt: skip
+    """NF4 weights at rows n, columns k, float32 (BN, BK), for any K: blocks, even bytes, may straddle rows."""
+    mask = (n < N)[:, None] & (k < K)[None, :]
+    element = n[:, None].to(tl.int64) * K + k[None, :]
+    packed = tl.load(w_ptr + element // 2, mask=mask, other=0).to(tl.int32)
+    nibbles = tl.where(element % 2 == 0, packed >> 4, packed & 15)
+    scale = _block_scales(scales_ptr, extra_ptr, scales2_ptr, offset_ptr, element // 64, mask, LAYOUT == "nf4_nested")
+    return _decode_nf4(tl.load(table_ptr + tl.arange(0, 16)), nibbles) * scale
+
+
+@triton.jit
+def _spread(scale, HALF: tl.constexpr):
+    """(BN, blocks) -> (BN, blocks * HALF): a block's value for each of its bytes."""
+    wide = tl.broadcast_to(scale[:, :, None], (scale.shape[0], scale.shape[1], HALF))
+    return tl.reshape(wide, (scale.shape[0], scale.shape[1] * HALF))

@@ -28,10 +28,12 @@ class Specimen:
     constexprs: Mapping[str, Any] = field(default_factory=dict)
     num_warps: int = 4
     num_stages: int = 3
+    multiples_of_16: tuple[str, ...] = ()
+    """Integer arguments that a launch finds to be: strides of rows, most often. A stride of 1 is a constexpr."""
 
 
 def mode() -> str:
-    """`SEMI_KERNELS`: "auto" (Triton on a GPU, the reference elsewhere), "triton" (never the reference) or "reference"."""
+    """`SEMI_KERNELS`: auto (Triton on a GPU, the reference elsewhere), triton (never the reference) or reference."""
     chosen = os.environ.get("SEMI_KERNELS", "auto")
     if chosen not in MODES:
         raise ValueError(f"SEMI_KERNELS: got {chosen!r}, expected {', '.join(MODES)}")

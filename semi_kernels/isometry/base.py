@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from semi_kernels import dispatch
+from semi_kernels.isometry import op
 
 
 class Isometry(ABC):
@@ -49,11 +53,11 @@ class Isometry(ABC):
 
     def apply(self, x: Tensor) -> Tensor:
         """x R, (..., d) -> (..., d). Raises ValueError for another width or a dtype without fractions."""
-        return self._apply(self._checked(x)).to(x.dtype)
+        return self._turn(x, undo=False)
 
     def undo(self, y: Tensor) -> Tensor:
         """y R^T, (..., d) -> (..., d): the inverse of `apply`. Raises as `apply`."""
-        return self._undo(self._checked(y)).to(y.dtype)
+        return self._turn(y, undo=True)
 
     def matrix(self) -> Tensor:
         """R, dense (d, d)."""
@@ -68,12 +72,28 @@ class Isometry(ABC):
     @abstractmethod
     def _matrix(self) -> Tensor: ...
 
-    def _checked(self, x: Tensor) -> Tensor:
+    def _operands(self) -> tuple[Tensor, ...]:
+        """What its kernel takes; none: it has no kernel, or not for its size."""
+        return ()
+
+    def _turn(self, x: Tensor, undo: bool) -> Tensor:
+        """By the kernel where there is one for x, otherwise by `_apply` and `_undo`, which are its reference."""
         if x.ndim == 0 or x.shape[-1] != self.d or not x.is_floating_point():
             raise ValueError(
                 f"{type(self).__name__}: got shape {tuple(x.shape)} of {x.dtype}, expected a real (..., {self.d})"
             )
-        return x.to(at_least_32_bits(x.dtype))
+        operands = self._operands()
+        learned = any(t.requires_grad for t in operands)
+        if operands and not learned and x.dtype in dispatch.DTYPES and dispatch.use_triton(x):
+            return op.turn(self.kind, x, tuple(_placed(t, x.device) for t in operands), undo)
+        wide = x.to(at_least_32_bits(x.dtype))
+        with torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext():
+            return (self._undo(wide) if undo else self._apply(wide)).to(x.dtype)
+
+
+def _placed(operand: Tensor, device: torch.device) -> Tensor:
+    """Where x is, and of a dtype that kernels load."""
+    return operand.to(device, torch.float32 if operand.dtype == torch.float64 else operand.dtype)
 
 
 def at_least_32_bits(dtype: torch.dtype) -> torch.dtype:

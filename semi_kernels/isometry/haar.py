@@ -65,7 +65,7 @@ class Haar(Isometry):
     def _apply(self, x: Tensor) -> Tensor:
         done = []
         for block in self.blocks:
-            x = block.apply(x)
+            x = block._apply(x)
             done.append(x[..., :BLOCK])  # later blocks leave these alone
             x = x[..., BLOCK:]
         return torch.cat(done, dim=-1) * self.sign.to(x)
@@ -75,7 +75,7 @@ class Haar(Isometry):
         x = y[..., self.d :]
         for block in reversed(self.blocks):
             start = self.d - block.d
-            x = block.undo(torch.cat([y[..., start : start + BLOCK], x], dim=-1)[..., : block.d])
+            x = block._undo(torch.cat([y[..., start : start + BLOCK], x], dim=-1)[..., : block.d])
         return x
 
     def _matrix(self) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semi_kernels.isometry.base import Isometry, check_size
+from semi_kernels.isometry.launch import WIDEST
 from semi_kernels.isometry.signed_permutation import SignedPermutation
 
 
@@ -26,6 +27,9 @@ class Hadamard(Isometry):
     def __init__(self, permutations: Sequence[SignedPermutation]) -> None:
         super().__init__(permutations[0].d, permutations[0].dtype)
         self.permutations = tuple(permutations)
+        self.index = torch.stack([p.index for p in permutations])  # (rounds, d), as are the others
+        self.inverse = torch.stack([p.inverse for p in permutations])
+        self.sign = torch.stack([p.sign for p in permutations])
         self.blocks = [1 << bit for bit in reversed(range(self.d.bit_length())) if self.d >> bit & 1]
 
     @classmethod
@@ -49,17 +53,20 @@ class Hadamard(Isometry):
             [SignedPermutation.sample(d, generator=generator, device=device, dtype=dtype) for _ in range(rounds)]
         )
 
+    def _operands(self) -> tuple[Tensor, ...]:
+        return (self.index, self.inverse, self.sign) if self.d <= WIDEST else ()
+
     def _matrix(self) -> Tensor:
         return self.apply(torch.eye(self.d, device=self.permutations[0].sign.device, dtype=self.dtype))
 
     def _apply(self, x: Tensor) -> Tensor:
         for permutation in self.permutations:
-            x = self._mix(permutation.apply(x))
+            x = self._mix(permutation._apply(x))
         return x
 
     def _undo(self, y: Tensor) -> Tensor:
         for permutation in reversed(self.permutations):
-            y = permutation.undo(self._mix(y))  # H is its own inverse
+            y = permutation._undo(self._mix(y))  # H is its own inverse
         return y
 
     def _mix(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semi_kernels.isometry.base import Isometry, at_least_32_bits, check_size
+from semi_kernels.isometry.launch import MOST_REFLECTIONS
 
 
 class Householder(Isometry):
@@ -19,14 +20,15 @@ class Householder(Isometry):
     Args:
         v: the directions (d, k), of any length.
         dtype: of `matrix()`; None: that of v.
+        t: T (k, k), where it is at hand already.
     """
 
     kind: ClassVar[str] = "householder"
     fusable: ClassVar[bool] = True
 
-    def __init__(self, v: Tensor, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, v: Tensor, dtype: torch.dtype | None = None, *, t: Tensor | None = None) -> None:
         super().__init__(v.shape[0], dtype or v.dtype)
-        self.v, self.t = v, _compact_wy(v)  # (d, k), upper triangular (k, k)
+        self.v, self.t = v, _compact_wy(v) if t is None else t  # (d, k), upper triangular (k, k)
 
     @classmethod
     def sample(
@@ -53,6 +55,9 @@ class Householder(Isometry):
         """R x, (d, n) -> (d, n)."""
         return x - self.v @ (self.t @ (self.v.T @ x))
 
+    def _operands(self) -> tuple[Tensor, ...]:
+        return (self.v, self.t) if self.v.shape[1] <= MOST_REFLECTIONS else ()
+
     def _matrix(self) -> Tensor:
         return self.apply_left(torch.eye(self.d, dtype=self.v.dtype, device=self.v.device))
 
@@ -71,4 +76,4 @@ def _compact_wy(v: Tensor) -> Tensor:
     inverse = gram.triu(1) + torch.diag(gram.diagonal() / 2)
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     t: Tensor = torch.linalg.solve_triangular(inverse, identity, upper=True)
-    return t.to(v.dtype)
+    return t.to(v.dtype).contiguous()

@@ -19,7 +19,7 @@ class SignedPermutation(Isometry):
     def __init__(self, index: Tensor, sign: Tensor) -> None:
         super().__init__(len(index), sign.dtype)
         self.index, self.sign = index, sign  # (d,) int64, (d,) of -1 and 1
-        self._inverse = index.argsort()
+        self.inverse = torch.empty_like(index).scatter_(0, index, torch.arange(len(index), device=index.device))
 
     @classmethod
     def sample(
@@ -40,6 +40,9 @@ class SignedPermutation(Isometry):
         sign = 1 - 2 * torch.randint(2, (d,), generator=generator, device=source)
         return cls(index.to(target), sign.to(device=target, dtype=dtype))
 
+    def _operands(self) -> tuple[Tensor, ...]:
+        return self.index, self.inverse, self.sign
+
     def _matrix(self) -> Tensor:
         dense = torch.zeros(self.d, self.d, dtype=self.sign.dtype, device=self.sign.device)
         dense[self.index, torch.arange(self.d, device=self.index.device)] = self.sign
@@ -49,4 +52,4 @@ class SignedPermutation(Isometry):
         return x.index_select(-1, self.index.to(x.device)) * self.sign.to(x)
 
     def _undo(self, y: Tensor) -> Tensor:
-        return (y * self.sign.to(y)).index_select(-1, self._inverse.to(y.device))
+        return (y * self.sign.to(y)).index_select(-1, self.inverse.to(y.device))

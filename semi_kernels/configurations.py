@@ -1,0 +1,96 @@
+"""Launch configurations: shipped as JSON by GPU, chosen without ever failing for a GPU nobody has tried."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Tile and launch of a kernel."""
+
+    BM: int
+    BN: int
+    BK: int
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a configuration depends on."""
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    shared: int
+    """Bytes of shared memory a program may use."""
+
+
+H200 = Gpu("NVIDIA H200", (9, 0), 132, 227 * KIB)
+"""Stands in where there is no GPU: the interpreter, and the floors that a machine without one prints."""
+
+
+@cache
+def gpu(device: torch.device) -> Gpu:
+    """The GPU behind a torch device."""
+    if device.type != "cuda":
+        return H200
+    found = torch.cuda.get_device_properties(device)
+    shared = getattr(found, "shared_memory_per_block_optin", 0) or 64 * KIB
+    return Gpu(found.name, (found.major, found.minor), found.multi_processor_count, shared)
+
+
+@cache
+def shipped() -> tuple[dict[str, Any], ...]:
+    """Every configuration file: {"gpu", "capability", "measured", "fused_lora": [...], ...}."""
+    folder = resources.files("semi_kernels") / "configs"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return tuple(json.loads(file.read_text()) for file in files)
+
+
+def nearest(name: str, capability: tuple[int, int]) -> dict[str, Any]:
+    """The configuration of this GPU, else of the GPU whose compute capability is nearest (the older one on a tie)."""
+    files = shipped()
+    for file in files:
+        if file["gpu"].casefold() == name.casefold():
+            return file
+    here = 10 * capability[0] + capability[1]
+    return min(files, key=lambda f: (abs(10 * f["capability"][0] + f["capability"][1] - here), f["capability"]))
+
+
+def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int) -> Blocks:
+    """Blocks of the one-launch kernel.
+
+    rank: columns of A and of the reflections together, padded. BN is the largest shipped one that still gives every
+    multiprocessor a program; BK shrinks until the tiles in flight fit into shared memory.
+    """
+    entries = nearest(on.name, on.capability)["fused_lora"]
+    stored = "dense" if layout == "dense" else "4-bit"
+    entry = next(e for e in entries if e["weight"] == stored and e["rows"] >= M)
+    rows = 16 if rank > 128 else entry["BM"]
+    columns = next((BN for BN in entry["BN"] if N > BN * (on.multiprocessors - 1)), entry["BN"][-1])
+    wide = rank > 128  # x A alone is then 16 x 256
+    blocks = Blocks(rows, columns, 64 if wide else entry["BK"], 8 if wide else entry["num_warps"], entry["num_stages"])
+    return _fit(blocks, on.shared, stored, itemsize, rank)
+
+
+def _fit(blocks: Blocks, shared: int, stored: str, itemsize: int, rank: int) -> Blocks:
+    def bytes_needed(b: Blocks) -> float:
+        loaded = itemsize * (b.BM + rank + (b.BN if stored == "dense" else 0)) * b.BK + 0.6 * b.BN * b.BK
+        operands = itemsize * (b.BM + b.BN) * b.BK  # decoded, or transposed on the way to the tensor cores
+        return b.num_stages * loaded + operands
+
+    while bytes_needed(blocks) > 0.9 * shared and blocks.num_stages > 2:
+        blocks = replace(blocks, num_stages=blocks.num_stages - 1)
+    while bytes_needed(blocks) > 0.9 * shared and blocks.BK > 64:
+        blocks = replace(blocks, BK=blocks.BK // 2)
+    return blocks

@@ -1,0 +1,45 @@
+"""Which way a layer is computed: the table of KERNELS section 3 as a function of plain numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+FEW = 128
+"""Rows up to which one launch does everything: up to there, bringing the weight in is what costs."""
+LARGEST_RANK = 256
+"""A ridge adapter's rank is its number of pairs; beyond this, x A no longer fits beside a tile of y."""
+LARGEST_MIXED = 4096
+"""Widest row whose Walsh-Hadamard rounds fit into the registers of one program."""
+MOST_REFLECTIONS = 64
+
+Plan = Literal["reference", "one launch", "merge", "add", "grouped"]
+
+
+def forward(
+    *,
+    M: int,
+    K: int,
+    rank: int,
+    groups: int,
+    layout: str,
+    isometry: str,
+    reflections: int,
+    learning: bool,
+    kernels: bool,
+) -> Plan:
+    """The plan for M rows.
+
+    "one launch": everything in one kernel. "merge": decode the 4-bit weight with the adapter in it, then one GEMM; for
+    inference only, because rounding the sum drowns the *difference* a small adapter makes. "add": GEMM, and the adapter
+    accumulated onto it. "grouped": GEMM, and each row's adapter added over rows sorted by adapter.
+    """
+    if not kernels:
+        return "reference"
+    small = M <= FEW and rank <= LARGEST_RANK and reflections <= MOST_REFLECTIONS
+    if small and (isometry != "hadamard" or K <= LARGEST_MIXED):
+        return "one launch"
+    if groups > 1:
+        return "grouped"
+    if layout in ("nf4", "nf4_nested", "q4_1") and rank and not learning:
+        return "merge"
+    return "add"
