@@ -19,6 +19,7 @@ from semi.artifacts import (
     sha256_of,
     write_json,
 )
+from semi.assets.converted import read_tensors
 from semi.errors import ArtifactError, InputError
 from semi.hypernetwork.attention import AttentionHyperNetwork, sinusoidal_positions
 from semi.hypernetwork.base import HyperNetwork
@@ -89,25 +90,7 @@ def convert_checkpoint(
     Raises:
         ArtifactError: no such file, a damaged one, or one that holds anything but named tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ArtifactError(f"there is no checkpoint {path}", do="check the path")
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted unpickler raises whatever a damaged stream leads it into
-        raise ArtifactError(
-            f"{path} cannot be read as a checkpoint of tensors",
-            got=(str(error) or type(error).__name__).splitlines()[0],
-            expected="a .pt file of named tensors and nothing else",
-            do="save the model's state_dict() alone with torch.save",
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ArtifactError(
-            f"{path} is not a plain state dict",
-            got=type(state).__name__ if not isinstance(state, Mapping) else f"entries {sorted(map(str, state))[:5]}",
-            expected="tensors by name",
-            do="save the model's state_dict() alone with torch.save",
-        )
+    state = read_tensors(path)
     try:
         return load_reference_state(state, rank=rank, alpha=alpha, n_tokens=n_tokens, n_heads=n_heads)
     except ArtifactError as error:

@@ -232,6 +232,8 @@ def _wrong_shape(encoder: Encoder, *, got: object, n: int | None = None) -> Plug
 
 
 def _brief(sample: object) -> str:
+    if isinstance(sample, Path):
+        sample = str(sample)
     # numbers as the array's own type prints them: float32 0.1 is 0.10000000149011612 to Python
     text = repr(sample.astype(str).tolist()).replace("'", "") if hasattr(sample, "astype") else repr(sample)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -37,7 +37,7 @@ class Modality(ABC):
     encoders: ClassVar[tuple[str, ...]] = ("default",)
     """Names of the encoders on offer, the default first."""
     assets: ClassVar[tuple[Asset, ...]] = ()
-    """What `semi fetch` brings before the default encoder runs."""
+    """What `semi fetch` brings before its encoders run."""
 
     @abstractmethod
     def encoder(self, name: str | None = None) -> Encoder:
@@ -45,6 +45,8 @@ class Modality(ABC):
 
     def parse(self, sample: Any, *, folder: Path | None = None) -> Any:
         """The raw sample that `encode` takes, from its form in a pairs file (inline, or a path below `folder`).
+
+        A sample that is a file should come back as a Path: the hash of the pairs then covers its content.
 
         Raises:
             PairsError: the sample is not one of this modality.

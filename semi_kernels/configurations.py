@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -77,7 +78,7 @@ def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int) 
     stored = "dense" if layout == "dense" else "4-bit"
     entry = next(e for e in entries if e["weight"] == stored and e["rows"] >= M)
     rows = 16 if rank > 128 else entry["BM"]
-    columns = next((BN for BN in entry["BN"] if N > BN * (on.multiprocessors - 1)), entry["BN"][-1])
+    columns = next((BN for BN in entry["BN"] if math.ceil(N / BN) >= on.multiprocessors), entry["BN"][-1])
     wide = rank > 128  # x A alone is then 16 x 256
     blocks = Blocks(rows, columns, 64 if wide else entry["BK"], 8 if wide else entry["num_warps"], entry["num_stages"])
     return _fit(blocks, on.shared, stored, itemsize, rank)

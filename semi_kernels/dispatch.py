@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 MODES = ("auto", "triton", "reference")
+_HAS_TRITON = find_spec("triton") is not None
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -67,10 +67,9 @@ def _obstacle(tensors: list[Tensor]) -> str | None:
     return None
 
 
-@cache
 def has_triton() -> bool:
     """Whether Triton is installed; it is not imported."""
-    return find_spec("triton") is not None
+    return _HAS_TRITON
 
 
 def interpreting() -> bool:

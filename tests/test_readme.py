@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.assets
+@pytest.mark.timeout(1800)  # every command of the README, for real: four minutes on two idle cores
 def test_commands_run(folder: Path) -> None:
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("semi ")]
     assert len(commands) >= 5

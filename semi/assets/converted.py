@@ -31,13 +31,11 @@ def as_safetensors(pt_file: str | Path, *, entry: str | None = None) -> Path:
         ArtifactError: no such file, a damaged one, or one without named, finite tensors where they should be.
         OutputError: the cache cannot be written to.
     """
-    pt_file = Path(pt_file)
-    if not pt_file.is_file():
-        raise ArtifactError(f"there is no checkpoint {pt_file}", do="check the path")
+    pt_file = _present(pt_file)
     key = config_hash([sha256_of(pt_file), entry])[:16]
     converted = cache_dir() / "weights" / f"{pt_file.stem}-{key}.safetensors"
     if not converted.is_file():
-        tensors = _read(pt_file, entry)
+        tensors = read_tensors(pt_file, entry=entry)
         try:
             converted.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -46,9 +44,11 @@ def as_safetensors(pt_file: str | Path, *, entry: str | None = None) -> Path:
     return converted
 
 
-def _read(pt_file: Path, entry: str | None) -> Mapping[str, Tensor]:
+def read_tensors(pt_file: str | Path, *, entry: str | None = None) -> Mapping[str, Tensor]:
+    """The tensors of a .pt file by name; arguments and errors as for `as_safetensors`."""
     import torch
 
+    pt_file = _present(pt_file)
     try:
         content: Any = torch.load(pt_file, map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted unpickler raises whatever a damaged stream leads it into
@@ -65,6 +65,12 @@ def _read(pt_file: Path, entry: str | None) -> Mapping[str, Tensor]:
             f"{pt_file} does not hold named tensors" + (f" in its entry {entry!r}" if entry else ""),
             got=held,
             expected="tensors by name",
-            do="name the entry that holds them",
+            do="name the entry that holds them" if entry else "save the model's state_dict() alone with torch.save",
         )
     return state
+
+
+def _present(pt_file: str | Path) -> Path:
+    if not Path(pt_file).is_file():
+        raise ArtifactError(f"there is no checkpoint {pt_file}", do="check the path")
+    return Path(pt_file)

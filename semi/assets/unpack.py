@@ -74,7 +74,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str] = ()) -> dict[str,
 def _inside(archive: Path, name: str) -> str:
     """A member's name without a leading "./", refused where it could lead out of the folder on any system."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or PureWindowsPath(path).drive:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or PureWindowsPath(str(path)).drive:
         raise AssetError(f"{archive.name} holds a file that leads out of its folder", got=name)
     return str(path)
 

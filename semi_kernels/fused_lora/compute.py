@@ -14,7 +14,7 @@ from semi_kernels.dequantise import dequantise
 from semi_kernels.fused_lora import plan, reference
 from semi_kernels.fused_lora.isometries import restore
 from semi_kernels.grouped import Groups, grouped_down, grouped_outer, grouped_up
-from semi_kernels.weights import Weight, unflatten
+from semi_kernels.weights import unflatten
 
 T = TypeVar("T")
 
@@ -54,9 +54,8 @@ def forward(
         W = _dense(weight, layout, N, x)
         y, before = reference.forward(x, W, A, B, bias, adapter_bias, rows, scale, activation)
     elif chosen == "merge":
-        stored: Weight = _present(unflatten(weight, layout, N, x.shape[1]))
-        merged = dequantise(stored, *_first(A, B), scale, x.dtype)
-        before = functional.linear(x, merged, _sum(bias, adapter_bias))
+        merged = _dense(weight, layout, N, x, *_first(A, B), scale)
+        before = functional.linear(x, _present(merged), _sum(bias, adapter_bias))
         y = reference.activate(before, activation)
     elif chosen == "add":
         before = _accumulated(x, _dense(weight, layout, N, x), A, B, _sum(bias, adapter_bias), scale, N)
@@ -129,12 +128,20 @@ def _turned(x: Tensor, isometry: Sequence[Tensor], kind: str) -> Tensor:
     return x if R is None else R.apply(x)
 
 
-def _dense(weight: Sequence[Tensor], layout: str, N: int, x: Tensor) -> Tensor | None:
-    """The weight (N, K) in x's dtype."""
+def _dense(
+    weight: Sequence[Tensor],
+    layout: str,
+    N: int,
+    x: Tensor,
+    A: Tensor | None = None,
+    B: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor | None:
+    """The weight (N, K) in x's dtype; a 4-bit one with scale (A B)^T added before it is rounded."""
     if layout == "dense":
         return weight[0]
     stored = unflatten(weight, layout, N, x.shape[1])
-    return None if stored is None else dequantise(stored, dtype=x.dtype)
+    return None if stored is None else dequantise(stored, A, B, scale, x.dtype)
 
 
 def _accumulated(

@@ -95,6 +95,22 @@ def test_one_generator_gives_a_new_isometry_each_time(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_autocast_changes_nothing(kind: str) -> None:
+    """Rounded to 16 bits, a map would not be an isometry any more."""
+    isometry, x = draw(kind, 64), rows(4, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = isometry.apply(x)
+        back = isometry.undo(y)
+    assert torch.equal(y, isometry.apply(x))
+    assert torch.equal(back, isometry.undo(y))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_are_known_without_values(kind: str) -> None:
+    assert draw(kind, 64).apply(torch.empty(4, 64, dtype=torch.bfloat16, device="meta")).shape == (4, 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
 def test_apply_follows_the_dtype_of_its_input(kind: str, dtype: torch.dtype) -> None:
     x = rows(4, 64).to(dtype)

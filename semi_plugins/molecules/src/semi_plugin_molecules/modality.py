@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rdkit.Chem.Draw import rdMolDraw2D
 
 from semi.errors import InputError
 from semi.modality import Encoder, Modality
@@ -51,6 +50,8 @@ class Molecules(Modality):
 
     def draw(self, sample: Any) -> str:
         """Structural formula as SVG, 240 x 180 pixels."""
+        from rdkit.Chem.Draw import rdMolDraw2D  # on Linux it needs libxrender1, which bare systems lack
+
         canvas = rdMolDraw2D.MolDraw2DSVG(240, 180)
         rdMolDraw2D.PrepareAndDrawMolecule(canvas, read_smiles(sample))
         canvas.FinishDrawing()
