@@ -34,6 +34,8 @@ class Gpu:
     multiprocessors: int
     shared: int
     """Bytes of shared memory a program may use."""
+    backend: str = "cuda"
+    """Or "hip"."""
 
 
 H200 = Gpu("NVIDIA H200", (9, 0), 132, 227 * KIB)
@@ -47,25 +49,27 @@ def gpu(device: torch.device) -> Gpu:
         return H200
     found = torch.cuda.get_device_properties(device)
     shared = getattr(found, "shared_memory_per_block_optin", 0) or 64 * KIB
-    return Gpu(found.name, (found.major, found.minor), found.multi_processor_count, shared)
+    backend = "hip" if torch.version.hip else "cuda"
+    return Gpu(found.name, (found.major, found.minor), found.multi_processor_count, shared, backend)
 
 
 @cache
 def shipped() -> tuple[dict[str, Any], ...]:
-    """Every configuration file: {"gpu", "capability", "measured", "fused_lora": [...], ...}."""
+    """Every configuration file: {"gpu", "backend", "capability", "measured", "fused_lora": [...]}."""
     folder = resources.files("semi_kernels") / "configs"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
     return tuple(json.loads(file.read_text()) for file in files)
 
 
-def nearest(name: str, capability: tuple[int, int]) -> dict[str, Any]:
-    """The configuration of this GPU, else of the GPU whose compute capability is nearest (the older one on a tie)."""
-    files = shipped()
+@cache
+def nearest(name: str, capability: tuple[int, int], backend: str = "cuda") -> dict[str, Any]:
+    """The configuration of this GPU, else of its maker's of the nearest compute capability (the older one on a tie)."""
+    files = [file for file in shipped() if file["backend"] == backend]
     for file in files:
         if file["gpu"].casefold() == name.casefold():
             return file
-    here = 10 * capability[0] + capability[1]
-    return min(files, key=lambda f: (abs(10 * f["capability"][0] + f["capability"][1] - here), f["capability"]))
+    major, minor = capability
+    return min(files, key=lambda f: (abs(f["capability"][0] - major), abs(f["capability"][1] - minor), f["capability"]))
 
 
 def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int) -> Blocks:
@@ -74,7 +78,7 @@ def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int) 
     rank: columns of A and of the reflections together, padded. BN is the largest shipped one that still gives every
     multiprocessor a program; BK shrinks until the tiles in flight fit into shared memory.
     """
-    entries = nearest(on.name, on.capability)["fused_lora"]
+    entries = nearest(on.name, on.capability, on.backend)["fused_lora"]
     stored = "dense" if layout == "dense" else "4-bit"
     entry = next(e for e in entries if e["weight"] == stored and e["rows"] >= M)
     rows = 16 if rank > 128 else entry["BM"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from semi_kernels.configurations import H200, Blocks, few_rows, gpu
 from semi_kernels.dispatch import Specimen
-from semi_kernels.weights.nf4 import LEVELS
+from semi_kernels.weights.launching import operands, strides, types
 
 KINDS = ("none", "householder", "signed_permutation", "hadamard")
 
@@ -50,10 +48,10 @@ def few_rows_forward(
     blocks = few_rows(gpu(x.device), M=M, N=N, layout=layout, itemsize=x.itemsize, rank=padded_rank(R) + padded_rank(V))
     grid = (-(-N // blocks.BN), -(-M // blocks.BM))
     scratch = x.new_empty(grid[0] * grid[1] * blocks.BM * K) if kind == "hadamard" else x
-    w = [*weights, *[x] * (5 - len(weights))]
+    w = operands(weights, x)
     _fused_lora[grid](
         x, *x.stride(),
-        w[0], *(w[0].stride() if layout == "dense" else (0, 0)), *w[1:], _table(x.device),
+        w[0], *strides(weights, layout), *w[1:],
         *_strided(A, 3, x), *_strided(B, 3, x),
         x if bias is None else bias, *_strided(adapter_bias, 2, x), x if rows is None else rows,
         *([*isometry, x, x][:2]), scratch,
@@ -80,15 +78,6 @@ def padded_rank(r: int) -> int:
 
 def _strided(t: Tensor | None, axes: int, unused: Tensor) -> tuple[Any, ...]:
     return (unused, *[0] * axes) if t is None else (t, *t.stride())
-
-
-@cache
-def _table(device: torch.device) -> Tensor:
-    return torch.tensor(LEVELS, device=device)
-
-
-_POINTERS = {"dense": ["*{d}"], "nf4": ["*u8", "*fp32"], "nf4_nested": ["*u8", "*u8", "*fp32", "*fp32", "*fp32"]}
-_POINTERS |= {"q4_1": ["*u8", "*fp16", "*fp16"], "none": []}
 
 
 def specimens() -> Iterator[Specimen]:
@@ -121,18 +110,14 @@ def _specimen(layout: str, dtype: str, R: int, kind: str, M: int, N: int, K: int
         "SAVE": False, "PARTS": 0, "BM": b.BM, "BN": b.BN, "BK": b.BK,
     }  # fmt: skip
     constexprs |= {f"{tensor}_column": 1 for tensor in ("x", "w", "a", "b", "adapter_bias")}
-    strides = ("x_row", "w_row", "a_group", "a_row", "b_group", "b_row", "adapter_bias_group", "y_row")
+    rows_apart = ("x_row", "w_row", "a_group", "a_row", "b_group", "b_row", "adapter_bias_group", "y_row")
     pointers = {name: f"*{dtype}" for name in _fused_lora.arg_names if name.endswith("_ptr")}
-    stored = ("w_ptr", "scales_ptr", "extra_ptr", "scales2_ptr", "offset_ptr")
-    pointers |= dict(zip(stored, (p.format(d=dtype) for p in _POINTERS[layout]), strict=False))
-    pointers |= {"table_ptr": "*fp32", "rows_ptr": "*i64", "positions_ptr": "*i64"}
+    pointers |= types(layout, dtype) | {"rows_ptr": "*i64", "positions_ptr": "*i64"}
     index = "*i64" if kind in ("signed_permutation", "hadamard") else "*fp32"
     pointers |= {"isometry_ptr": index, "isometry2_ptr": "*fp32"}
-    if layout == "nf4_nested":  # the order of NF4Weight.tensors(): packed, absmax, code, absmax2, offset
-        pointers |= {"scales_ptr": "*u8", "extra_ptr": "*fp32"}
     signature = {
         name: "constexpr" if name in constexprs else pointers.get(name) or ("fp32" if name == "scale" else "i32")
         for name in _fused_lora.arg_names
     }
     label = f"{layout} {dtype} M={M} {K}->{N} r={R} {kind}{' rows' if rows else ''}"
-    return Specimen(_fused_lora, label, signature, constexprs, b.num_warps, b.num_stages, strides)
+    return Specimen(_fused_lora, label, signature, constexprs, b.num_warps, b.num_stages, rows_apart)

@@ -148,31 +148,37 @@ def check(
 def checked_rows(
     rows: Tensor | None, leading: torch.Size, A: Tensor | None, adapter_bias: Tensor | None
 ) -> Tensor | None:
-    """rows (M,), None where there is one adapter or none.
-
-    On a GPU, looking into rows waits for it. So that is done once for each content of a tensor, and not while a graph
-    is recorded or a program traced.
-    """
+    """rows (M,), None where there is one adapter or none."""
     given = A if A is not None else adapter_bias
     G = 1 if given is None else given.shape[0]
     if rows is None:
         if G > 1:
             raise ValueError(f"fused_lora: got no rows, expected an adapter's number for each row: there are {G}")
         return None
-    if rows.is_floating_point() or rows.dtype == torch.bool:
-        raise TypeError(f"fused_lora: got rows of {rows.dtype}, expected an integer dtype")
     if given is not None and rows.device != given.device:
         raise ValueError(f"fused_lora: got rows on {rows.device}, expected {given.device}, the device of x")
     if rows.numel() != leading.numel():
         raise ValueError(f"fused_lora: got rows of shape {tuple(rows.shape)}, expected {tuple(leading)} or flat")
-    if not torch.compiler.is_compiling() and not (rows.is_cuda and torch.cuda.is_current_stream_capturing()):
-        seen = (rows._version, G)
-        if rows.numel() and getattr(rows, "_semi_checked", None) != seen:
-            least, most = int(rows.min()), int(rows.max())
-            if least < 0 or most >= G:
-                raise ValueError(f"fused_lora: got rows from {least} to {most}, expected 0 to {G - 1}, the adapters")
-            rows._semi_checked = seen  # type: ignore[attr-defined]
+    checked_indices(rows, G, "fused_lora", "rows", "the adapters")
     return rows.reshape(-1).contiguous() if G > 1 else None
+
+
+def checked_indices(indices: Tensor, count: int, who: str, name: str, of: str) -> None:
+    """Integers from 0 to count - 1.
+
+    On a GPU, looking at them waits for it. So that is done once for each content of a tensor, and not while a graph is
+    recorded or a program traced.
+    """
+    if indices.is_floating_point() or indices.dtype == torch.bool:
+        raise TypeError(f"{who}: got {name} of {indices.dtype}, expected an integer dtype")
+    if torch.compiler.is_compiling() or (indices.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return
+    seen = (indices._version, count)
+    if indices.numel() and getattr(indices, "_semi_checked", None) != seen:
+        least, most = int(indices.min()), int(indices.max())
+        if least < 0 or most >= count:
+            raise ValueError(f"{who}: got {name} from {least} to {most}, expected 0 to {count - 1}, {of}")
+        indices._semi_checked = seen  # type: ignore[attr-defined]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -192,7 +192,11 @@ class NF4Weight:
         return self.code[self.absmax.int()] * outer + self.offset
 
     def dequantize(self, dtype: torch.dtype | None = None) -> Tensor:
-        """(N, K) in `dtype` (None: that of the weight), equal to bitsandbytes' bit for bit."""
+        """(N, K) in `dtype` (None: that of the weight), equal to bitsandbytes' bit for bit.
+
+        Its CPU kernel for AVX-512 (0.50.2) misreads scales where K is a multiple of 16 and not of 64. This follows its
+        other kernels, and its quantiser.
+        """
         n, k = self.shape
         values = _pairs(self.packed.device)[self.packed.int()].view(torch.float32)[: n * k]  # (N K,) levels
         full = n * k // BLOCK * BLOCK

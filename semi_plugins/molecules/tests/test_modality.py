@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -107,3 +108,9 @@ def test_hooks_answer_to_their_names_only() -> None:
     assert (modality.name, data.name, data.modality) == ("molecules",) * 3
     assert plugin.semi_modality("text") is None
     assert plugin.semi_dataset("text") is None
+
+
+def test_no_picture_where_drawing_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a bare Debian, rdkit.Chem.Draw lacks libXrender; everything else works."""
+    monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)
+    assert Molecules().draw("CCO") is None

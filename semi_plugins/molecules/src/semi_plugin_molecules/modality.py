@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-
 from semi.errors import InputError
 from semi.modality import Encoder, Modality
 from semi_plugin_molecules.assets import ADMET_AI
@@ -48,10 +47,12 @@ class Molecules(Modality):
         read_smiles(sample)
         return str(sample).strip()
 
-    def draw(self, sample: Any) -> str:
-        """Structural formula as SVG, 240 x 180 pixels."""
-        from rdkit.Chem.Draw import rdMolDraw2D  # on Linux it needs libxrender1, which bare systems lack
-
+    def draw(self, sample: Any) -> str | None:
+        """Structural formula as SVG, 240 x 180 pixels; None where RDKit's drawing cannot be loaded."""
+        try:
+            from rdkit.Chem.Draw import rdMolDraw2D
+        except ImportError:  # on Linux it needs libxrender1, which bare systems lack
+            return None
         canvas = rdMolDraw2D.MolDraw2DSVG(240, 180)
         rdMolDraw2D.PrepareAndDrawMolecule(canvas, read_smiles(sample))
         canvas.FinishDrawing()
