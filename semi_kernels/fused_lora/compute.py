@@ -50,15 +50,12 @@ def forward(
             x, weight, layout, N, A, B, bias, adapter_bias, rows, isometry, kind, scale, activation, save
         )
     x = _turned(x, isometry, kind)
-    if chosen == "reference" or len(x) == 0:
+    if chosen in ("reference", "add") or len(x) == 0:
         W = _dense(weight, layout, N, x)
         y, before = reference.forward(x, W, A, B, bias, adapter_bias, rows, scale, activation)
     elif chosen == "merge":
         merged = _dense(weight, layout, N, x, *_first(A, B), scale)
         before = functional.linear(x, _present(merged), _sum(bias, adapter_bias))
-        y = reference.activate(before, activation)
-    elif chosen == "add":
-        before = _accumulated(x, _dense(weight, layout, N, x), A, B, _sum(bias, adapter_bias), scale, N)
         y = reference.activate(before, activation)
     else:
         G = _present(A if A is not None else adapter_bias).shape[0]
@@ -142,22 +139,6 @@ def _dense(
         return weight[0]
     stored = unflatten(weight, layout, N, x.shape[1])
     return None if stored is None else dequantise(stored, A, B, scale, x.dtype)
-
-
-def _accumulated(
-    x: Tensor, W: Tensor | None, A: Tensor | None, B: Tensor | None, bias: Tensor | None, scale: float, N: int
-) -> Tensor:
-    """bias + scale (x A) B, and x W^T accumulated onto it by the GEMM that computes it.
-
-    Concatenating the rank to K instead would copy x and W each time: 4 (MK + NK) bytes against 4 MN here.
-    """
-    if A is None or B is None:
-        if W is not None:
-            return functional.linear(x, W, bias)
-        return x.new_zeros(len(x), N) if bias is None else bias.expand(len(x), N).clone()
-    s = x @ A[0]  # (M, r)
-    y = torch.mm(s, B[0]).mul_(scale) if bias is None else torch.addmm(bias, s, B[0], alpha=scale)
-    return y if W is None else y.addmm_(x, W.T)
 
 
 def _grouped(

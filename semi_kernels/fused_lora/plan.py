@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-FEW = 128
-"""Rows up to which one launch does everything: up to there, bringing the weight in is what costs."""
+from semi_kernels.dispatch import FEW_ROWS, MOST_REFLECTIONS, WIDEST_MIXED
+
 LARGEST_RANK = 256
 """A ridge adapter's rank is its number of pairs; beyond this, x A no longer fits beside a tile of y."""
-LARGEST_MIXED = 4096
-"""Widest row whose Walsh-Hadamard rounds fit into the registers of one program."""
-MOST_REFLECTIONS = 64
 
 Plan = Literal["reference", "one launch", "merge", "add", "grouped"]
 
@@ -35,8 +32,8 @@ def forward(
     """
     if not kernels:
         return "reference"
-    small = M <= FEW and rank <= LARGEST_RANK and reflections <= MOST_REFLECTIONS
-    if small and (isometry != "hadamard" or K <= LARGEST_MIXED):
+    small = M <= FEW_ROWS and rank <= LARGEST_RANK and reflections <= MOST_REFLECTIONS
+    if small and (isometry != "hadamard" or K <= WIDEST_MIXED):
         return "one launch"
     if groups > 1:
         return "grouped"

@@ -18,21 +18,24 @@ def forward(
     activation: str,
 ) -> tuple[Tensor, Tensor]:
     """(M, N) after the activation and before it."""
-    N = weight.shape[0] if weight is not None else _columns(B, adapter_bias)
-    y = functional.linear(x, weight, bias) if weight is not None else x.new_zeros(len(x), N)
-    if weight is None and bias is not None:
-        y = y + bias
+    shared = _sum(bias, adapter_bias[0]) if adapter_bias is not None and rows is None else bias
+    if weight is not None:
+        y = functional.linear(x, weight, shared)
+    else:
+        N = next(t.shape[-1] for t in (B, adapter_bias, bias) if t is not None)
+        y = x.new_zeros(len(x), N) if shared is None else shared.expand(len(x), N).clone()
     if A is not None and B is not None:
-        y = y + scale * low_rank(x, A, B, rows)
-    if adapter_bias is not None:
-        y = y + (adapter_bias[0] if rows is None else adapter_bias[rows])
+        if rows is None:
+            y.addmm_(x @ A[0], B[0], alpha=scale)
+        else:
+            y += scale * low_rank(x, A, B, rows)
+    if adapter_bias is not None and rows is not None:
+        y += adapter_bias[rows]
     return activate(y, activation), y
 
 
-def low_rank(x: Tensor, A: Tensor, B: Tensor, rows: Tensor | None) -> Tensor:
+def low_rank(x: Tensor, A: Tensor, B: Tensor, rows: Tensor) -> Tensor:
     """(x A_g) B_g, (M, N)."""
-    if rows is None:
-        return (x @ A[0]) @ B[0]
     y = x.new_zeros(len(x), B.shape[-1])
     for g in range(len(A)):
         members = (rows == g).nonzero().squeeze(1)
@@ -45,8 +48,5 @@ def activate(y: Tensor, activation: str) -> Tensor:
     return functional.gelu(y, approximate="tanh") if activation == "gelu_tanh" else y
 
 
-def _columns(B: Tensor | None, adapter_bias: Tensor | None) -> int:
-    given = B if B is not None else adapter_bias
-    if given is None:
-        raise ValueError("fused_lora: got no weight and no adapter, expected at least one")
-    return given.shape[-1]
+def _sum(bias: Tensor | None, adapter_bias: Tensor) -> Tensor:
+    return adapter_bias if bias is None else bias + adapter_bias
