@@ -90,12 +90,11 @@ def backward(
     needs_x, needs_A, needs_B, needs_bias, needs_adapter_bias = needs
     if activation != "none":
         grad = torch.ops.aten.gelu_backward(grad, before, approximate="tanh")
-    none = x.new_empty(0)
-    turned = _turned(x, isometry, kind)
     groups = None if rows is None or len(x) == 0 else Groups.of(rows, G)
-    dA = dB = dx = none
+    dx = dA = dB = dbias = dadapter_bias = x.new_empty(0)
     dS = None
     if A is not None and B is not None:
+        turned = _turned(x, isometry, kind) if needs_A or needs_B else x
         if needs_A or needs_x:
             dS = _down(grad, B.transpose(1, 2), groups, scale)
         if needs_A and dS is not None:
@@ -104,20 +103,19 @@ def backward(
             dB = _outer(grad, _down(turned, A, groups, scale), groups, G).transpose(1, 2).contiguous()
     if needs_x:
         W = _dense(weight, layout, N, x)
-        dx = grad @ W if W is not None else torch.zeros_like(turned)
+        dx = grad @ W if W is not None else torch.zeros_like(x)
         if dS is not None and A is not None:
             dx = _up(dx, dS, A.transpose(1, 2), groups)
         R = restore(isometry, kind)
         dx = dx if R is None else R.undo(dx)
-    dbias = _column_sum(grad) if needs_bias else none
-    dadapter_bias = none
+    if needs_bias:
+        dbias = _column_sum(grad)
     if needs_adapter_bias:
-        if groups is None:
-            dadapter_bias = _column_sum(grad)[None].expand(G, -1).contiguous() if len(x) else grad.new_zeros(G, N)
+        if rows is None:
+            dadapter_bias = (dbias if needs_bias else _column_sum(grad)).clone()[None]
         else:
-            ones = grad.new_ones(len(grad), 1)
-            dadapter_bias = grouped_outer(grad, ones, groups)[..., 0].to(grad.dtype)
-    return [dx.to(x.dtype) if needs_x else none, dA, dB, dbias, dadapter_bias]
+            dadapter_bias = _outer(grad, grad.new_ones(len(grad), 1), groups, G)[..., 0].contiguous()
+    return [dx, dA, dB, dbias, dadapter_bias]
 
 
 def _turned(x: Tensor, isometry: Sequence[Tensor], kind: str) -> Tensor:
