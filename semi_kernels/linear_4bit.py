@@ -17,7 +17,13 @@ def nf4_linear(
     bias: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """x W^T + scale (x A) B + bias with W (N, K) in NF4: (..., K) -> (..., N). See `fused_lora`."""
+    """x W^T + scale (x A) B + bias with W (N, K) in NF4: (..., K) -> (..., N).
+
+    Shapes, plan and gradients are those of `fused_lora`. Source: QLoRA (arXiv 2305.14314), equation 5.
+
+    Raises:
+        TypeError: a weight of another kind. As `fused_lora`.
+    """
     _expect("nf4_linear", weight, NF4Weight)
     return fused_lora(x, weight, A, B, bias=bias, scale=scale)
 
@@ -31,7 +37,13 @@ def q4_linear(
     bias: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """x W^T + scale (x A) B + bias with W (N, K) in GGUF's Q4_1: (..., K) -> (..., N). See `fused_lora`."""
+    """x W^T + scale (x A) B + bias with W (N, K) in GGUF's Q4_1: (..., K) -> (..., N).
+
+    Shapes, plan and gradients are those of `fused_lora`.
+
+    Raises:
+        TypeError: a weight of another kind. As `fused_lora`.
+    """
     _expect("q4_linear", weight, Q4Weight)
     return fused_lora(x, weight, A, B, bias=bias, scale=scale)
 

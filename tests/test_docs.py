@@ -16,7 +16,8 @@ from semi.pairs_io import read_labelled, read_pairs
 from semi.vectors import Vectors
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("semi_plugins/*/README.md")])
+PLACES = ("*.md", "docs/*.md", "semi_plugins/*/README.md", "semi_kernels/**/README.md")
+PAGES = sorted(page for place in PLACES for page in ROOT.glob(place))
 
 
 def test_cli_page_is_current() -> None:

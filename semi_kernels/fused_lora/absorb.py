@@ -15,13 +15,15 @@ def absorb(
     """The adapter (A', B') with x R W^T + scale (x R) A B = x W^T + (x A') B', for `fused_lora` with scale = 1.
 
     With R = I - V T V^T: A' = [A, V] and B' = [scale B ; -T V^T (W^T + scale A B)]. The weight stays as it is, 4-bit or
-    not. The new rows of B' cost one pass over it, 2 k K N flops; differentiable in A and B.
+    not. The new rows of B' cost one pass over it, 2 k K N flops; differentiable in A and B. Source of the compact form:
+    Schreiber and Van Loan 1989.
 
     Args:
         isometry: of width K, k reflections.
         weight: (N, K).
         A: (G, K, r) or (K, r); None, with B, for reflections alone.
         B: (G, r, N) or (r, N).
+        scale: of the adapter's product; the result has it in B'.
 
     Returns:
         (..., K, r + k) and (..., r + k, N).

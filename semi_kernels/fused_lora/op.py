@@ -36,7 +36,7 @@ def fused_lora(
     """act(x R W^T + scale (x R) A_g B_g + bias + adapter_bias_g) with g = rows[m], in one launch for up to 128 rows.
 
     Everything is computed in x's dtype (under autocast, in its dtype) with float32 sums; other floating tensors are
-    cast to it. W and R are frozen: gradients reach x, A, B, bias and adapter_bias.
+    cast to it. W and R are frozen: gradients reach x, A, B, bias and adapter_bias. Source: LoRA (arXiv 2106.09685).
 
     Args:
         x: (M, K) or (..., K), any M >= 0.
@@ -55,8 +55,8 @@ def fused_lora(
         (M, N) or (..., N), of the dtype computed in.
 
     Raises:
-        TypeError: a dtype. ValueError: a shape, a device, A without B, rows out of range, a scale that is not finite, a
-            weight that is not frozen.
+        TypeError: a dtype or a kind of weight. ValueError: a shape, a device, A without B, rows out of range, an
+            unknown activation, a scale that is not finite, a weight that is not frozen.
     """
     parts, layout, N, K = flatten_weight(weight)
     check(x, parts, N, K, A, B, bias, adapter_bias, isometry, scale, activation)

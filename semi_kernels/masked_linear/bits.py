@@ -26,7 +26,7 @@ def pack_mask(mask: Tensor) -> Tensor:
 
 
 def unpack_mask(packed: Tensor, shape: Sequence[int]) -> Tensor:
-    """The inverse of `pack_mask`: bool of `shape`; what lies behind its last entry is ignored.
+    """uint8 (ceil(entries / 8),) -> bool of `shape`, the inverse of `pack_mask`; bits behind the last are ignored.
 
     Raises:
         TypeError: not uint8. ValueError: another number of bytes.

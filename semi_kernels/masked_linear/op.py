@@ -28,7 +28,7 @@ def masked_nf4_linear(
     """x (deq(W0) + m * scale * tau)^T + bias: a layer of a decoupled merge, one launch for up to 128 rows.
 
     Computed in x's dtype (under autocast, in its dtype) with float32 sums. Weight and step are added in float32 and
-    rounded once. Gradients reach x and bias; the rest is frozen.
+    rounded once. Gradients reach x and bias; the rest is frozen. Source: decoupling of MMER (arXiv 2505.17110).
 
     Args:
         x: (..., K), any number of rows.

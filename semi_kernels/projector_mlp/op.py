@@ -51,10 +51,14 @@ def projector_mlp(
     into: Tensor | None = None,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """second(gelu(first(x R))): two launches for up to 128 rows.
+    """second(gelu(first(x R))): two launches for up to 128 rows. Gradients are those of `fused_lora`.
+
+    Source: the projector of SEMI (arXiv 2509.04606).
 
     Args:
         x: (M, K) or (..., K).
+        first: (H, K), its width H the second's K.
+        second: (N, H).
         rows: which adapter each row uses; see `fused_lora`.
         isometry: R, of x.
         scale: of both adapters' products.

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from semi_kernels.tiles import ceil_div
 from semi_kernels.weights import _checks as check
 
 BLOCK = 64
@@ -29,7 +30,8 @@ class NF4Weight:
     """A weight (N, K) of 4 bits an entry and a scale every 64 of them, in bitsandbytes' own layout.
 
     Entry e (row-major) is LEVELS[nibble e] * s with s = absmax[e // 64], or, where scales are nested (8 bits each),
-    s = code[absmax[b]] * absmax2[b // 256] + offset with b = e // 64: all in float32, then rounded once.
+    s = code[absmax[b]] * absmax2[b // 256] + offset with b = e // 64: all in float32, then rounded once. Source: QLoRA
+    (arXiv 2305.14314). Parts of another length, dtype, stride or device are a ValueError or TypeError.
     """
 
     shape: tuple[int, int]
@@ -49,9 +51,9 @@ class NF4Weight:
     def __post_init__(self) -> None:
         who = "NF4Weight"
         n, k = check.check_shape(who, self.shape)
-        blocks = check.ceil_div(n * k, BLOCK)
+        blocks = ceil_div(n * k, BLOCK)
         of = f"shape ({n}, {k}) has {n * k} entries"
-        check.check_part(who, "packed", self.packed, check.ceil_div(n * k, 2), torch.uint8, f"{of}, two a byte")
+        check.check_part(who, "packed", self.packed, ceil_div(n * k, 2), torch.uint8, f"{of}, two a byte")
         nested = (self.code, self.absmax2, self.offset)
         if all(part is None for part in nested):
             check.check_part(who, "absmax", self.absmax, blocks, torch.float32, f"{of} in blocks of {BLOCK}")
@@ -63,7 +65,7 @@ class NF4Weight:
                 raise ValueError(f"{who}: got only {given}, expected code, absmax2 and offset, or none of them")
             check.check_part(who, "absmax", self.absmax, blocks, torch.uint8, f"{of} in blocks of {BLOCK}")
             check.check_part(who, "code", self.code, 256, torch.float32, "one value a byte")
-            outer = check.ceil_div(blocks, NESTED_BLOCK)
+            outer = ceil_div(blocks, NESTED_BLOCK)
             check.check_part(
                 who, "absmax2", self.absmax2, outer, torch.float32, f"{blocks} scales, {NESTED_BLOCK} each"
             )

@@ -21,7 +21,8 @@ BYTES = 20
 class Q4Weight:
     """A weight (N, K), K % 32 == 0: entry e is scale[e // 32] * nibble e + minimum[e // 32], in float32.
 
-    Nibbles are stored as in `NF4Weight`, neighbours in one byte, so that a kernel reads either alike.
+    Nibbles are stored as in `NF4Weight`, neighbours in one byte, so that a kernel reads either alike. Source:
+    block_q4_1 of ggml. Parts of another length, dtype, stride or device are a ValueError or TypeError.
     """
 
     shape: tuple[int, int]
