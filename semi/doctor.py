@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -23,9 +23,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from semi.assets import cache_dir
-from semi.assets.lookup import all_assets
-from semi.errors import SemiError
-from semi.plugins import list_plugins, load_dataset, load_foundation, load_modality
+from semi.assets.lookup import assets_of
+from semi.plugins import PluginInfo
+from semi.plugins.check import check_installed
 from semi.plugins.listing import CORE
 
 GIB = 2**30
@@ -47,9 +47,9 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Every check, none of which can keep the others from running. Imports torch and every plugin."""
+    """Every check, none of which can keep the others from running. Imports torch and every plugin that works."""
     checks: list[Check] = []
-    for probe in (_identity, _platform, _packages, _gpu, _machine, _cache, _plugins, _assets):
+    for probe in (_identity, _platform, _packages, _gpu, _kernels, _machine, _cache, _plugins):
         try:
             checks.extend(probe())
         except Exception as error:  # a check that breaks is a finding too
@@ -158,6 +158,36 @@ def _gpu() -> Iterator[Check]:
         yield Check("gpu", "ok", "none: the CPU does the work")
 
 
+def _kernels() -> Iterator[Check]:
+    """Which implementation of semi_kernels computes here, and why."""
+    try:
+        import torch
+    except Exception:  # already a finding of its own
+        return
+    from semi_kernels import configurations, dispatch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `_gpu` tells of a GPU that torch cannot use
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = f"SEMI_KERNELS={os.environ.get('SEMI_KERNELS', 'auto')}"
+    try:
+        used = dispatch.use_triton(torch.empty(0, device=device))
+    except ValueError as error:
+        yield Check("kernels", "fail", _one_line(error), "unset SEMI_KERNELS")
+        return
+    if used:
+        gpu = configurations.gpu(device)
+        like = configurations.nearest(gpu.name, gpu.capability, gpu.backend)["gpu"]
+        where = f"{gpu.name}, configured as {like}" if device.type == "cuda" else "the CPU, by its slow interpreter"
+        yield Check("kernels", "ok", f"Triton {import_module('triton').__version__} on {where} ({chosen})")
+    elif dispatch.mode() == "auto" and device.type == "cuda":
+        cause = f"the PyTorch reference, because triton is not installed ({chosen})"
+        yield Check("kernels", "warn", cause, f"pip install '{CORE}[kernels]'")
+    else:
+        why = chosen if dispatch.mode() == "reference" else f"there is no GPU ({chosen})"
+        yield Check("kernels", "ok", f"the PyTorch reference, because {why}")
+
+
 def _machine() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Check("cpu", "ok", f"{cores} cores")
@@ -188,29 +218,26 @@ def _cache() -> Iterator[Check]:
 
 
 def _plugins() -> Iterator[Check]:
-    """Loads every plugin, each in a try of its own."""
-    loaders: dict[str, Callable[[str], object]] = {
-        "modality": load_modality,
-        "dataset": load_dataset,
-        "foundation": load_foundation,
-    }
-    for plugin in list_plugins():
+    """Loads every plugin, each in a process of its own, then tells what those that load need before they run."""
+    healthy = []
+    for checked in check_installed():
+        plugin = checked.plugin
         title, owner = f"{plugin.kind} {plugin.name}", f"{plugin.distribution} {plugin.version}"
-        if plugin.state != "available":
-            yield Check(title, "fail", f"{owner}: {plugin.cause}", plugin.fix)
-            continue
-        try:
-            loaders[plugin.kind](plugin.name)
+        if plugin.state == "loaded":
+            healthy.append(plugin)
             yield Check(title, "ok", owner)
-        except SemiError as error:
-            cause = error.what if error.got is None else f"{error.what}: {error.got}"
-            yield Check(title, "fail", _one_line(cause), error.do or f"pip install --upgrade {plugin.distribution}")
+        elif plugin.state == "blocked":
+            yield Check(title, "ok", f"{owner}, not used: {plugin.cause}")
+        else:
+            cause = plugin.cause or plugin.state
+            whole = cause if plugin.distribution in cause else f"{owner}: {cause}"
+            yield Check(title, "fail", whole, plugin.fix or f"pip install --upgrade {plugin.distribution}")
+    yield from _assets(healthy)
 
 
-def _assets() -> Iterator[Check]:
-    """What semi and its plugins need before they run."""
-    known, _ = all_assets()  # plugins that could not be asked are findings already
-    for asset in known.values():
+def _assets(healthy: Iterable[PluginInfo]) -> Iterator[Check]:
+    """What semi and these plugins need before they run."""
+    for asset in assets_of(healthy).values():
         if asset.present():
             yield Check(f"asset {asset.name}", "ok", str(asset.folder()))
         else:

@@ -15,6 +15,8 @@ from semi.artifacts import config_hash, sha256_of, write_json
 from semi.assets import cache_dir
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
+from semi.quantised import bitsandbytes_weights, gguf_weights, replace_linears
+from semi_kernels.dispatch import use_triton
 
 PRECISIONS = ("nf4", "q4_1", "bf16", "fp32")
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,7 +39,9 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     """A causal language model by asset name, folder or hub id.
 
     Assets that are 4-bit already keep their own code (q4_1, dequantised once to bf16 and cached: quantising SmolLM2
-    again to NF4 costs 0.28 nats a token); models in 16 bits default to NF4 with double quantisation.
+    again to NF4 costs 0.28 nats a token); models in 16 bits default to NF4 with double quantisation. On a GPU, linear
+    layers of both stay in 4 bits and our kernels compute them; SEMI_KERNELS=reference leaves them to PyTorch (in bf16)
+    and bitsandbytes.
 
     Raises:
         InputError: the precision does not go with the model, or is unknown.
@@ -46,8 +50,9 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     if precision is not None and precision not in PRECISIONS:
         raise InputError("unknown precision", got=precision, expected=", ".join(PRECISIONS))
     if name in CORE:
-        folder = _dequantised(name)
-        return _load(folder, precision or "q4_1", device, sha256=(folder / "weights.sha256").read_text())
+        gguf = next(CORE[name].folder().rglob(GGUF_FILE))
+        folder = _dequantised(name, gguf)
+        return _load(folder, precision or "q4_1", device, gguf, sha256=(folder / "weights.sha256").read_text())
     if precision == "q4_1":
         raise InputError(
             f"{name} does not come in Q4_1", got="q4_1", expected="nf4, bf16 or fp32", do="drop --precision q4_1"
@@ -59,9 +64,12 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     return _load(Path(name) if looks_local or Path(name).is_dir() else name, precision or "nf4", device)
 
 
-def _load(source: Path | str, precision: str, device: torch.device, sha256: str | None = None) -> Loaded:
+def _load(
+    source: Path | str, precision: str, device: torch.device, gguf: Path | None = None, sha256: str | None = None
+) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    kernels = _kernels_on(device)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "use_safetensors": True}
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # both refused below, by name
@@ -80,13 +88,25 @@ def _load(source: Path | str, precision: str, device: torch.device, sha256: str 
     _refuse_random_weights(source, report)
     model.requires_grad_(False)
     model.train(False)
+    if kernels and precision == "q4_1" and gguf is not None:
+        replace_linears(model, gguf_weights(gguf, model))  # a third of the bytes, and what bf16 was rounded from
     model = model.to(device)
+    if kernels and precision == "nf4":
+        replace_linears(model, bitsandbytes_weights(model))
     for layer in model.modules():
         # After a first forward without gradient, bitsandbytes repacks a layer for a CPU kernel that has no backward: on
         # processors with AVX512-BF16 the soft tokens would silently get no gradient. Seen with 0.50.
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return Loaded(model, tokenizer, precision, sha256 or _hash(source, model))
+
+
+def _kernels_on(device: torch.device) -> bool:
+    """Whether 4-bit linear layers are ours: on a GPU with Triton, unless SEMI_KERNELS says otherwise."""
+    try:
+        return use_triton(torch.empty(0, device=device))
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _refuse_random_weights(source: Path | str, report: dict[str, Any]) -> None:
@@ -126,11 +146,9 @@ def _hash(source: Path | str, model: Any) -> str:
     return config_hash({file.name: sha256_of(file) for pattern in _FILES for file in source.glob(pattern)})
 
 
-def _dequantised(name: str) -> Path:
+def _dequantised(name: str, gguf: Path) -> Path:
     """The asset's GGUF file as a folder of bf16 safetensors, made once and kept in the cache (about 270 MB)."""
-    asset = CORE[name]
-    gguf = next(asset.folder().rglob(GGUF_FILE))
-    out = cache_dir() / "language-models" / f"{name}-{asset.archives[0].sha256[:12]}"
+    out = cache_dir() / "language-models" / f"{name}-{CORE[name].archives[0].sha256[:12]}"
     if (out / "complete.json").is_file():
         return out
     from transformers import AutoModelForCausalLM, AutoTokenizer

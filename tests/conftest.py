@@ -65,8 +65,8 @@ TEXT_ENCODER = """
 """
 
 
-def write_language_model(folder: Path, *, tied: bool = True, chat: bool = True) -> Path:
-    """A random Llama of 2 layers, width 32 and 300 tokens with a byte-level tokenizer, as a folder of safetensors."""
+def write_language_model(folder: Path, *, tied: bool = True, chat: bool = True, width: int = 32) -> Path:
+    """A random Llama of 2 layers and 300 tokens with a byte-level tokenizer, as a folder of safetensors."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -85,8 +85,8 @@ def write_language_model(folder: Path, *, tied: bool = True, chat: bool = True) 
         tokenizer.chat_template = CHAT
     config = LlamaConfig(
         vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
+        hidden_size=width,
+        intermediate_size=width + width // 2,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -331,7 +331,7 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "fewer_labels": (lambda d: d | {"memory": d["memory"][1:]}, "memory.embeddings"),
     "no_adapter": (lambda d: d | {"adapter": None}, "adapter"),
     "other_encoder": (lambda d: d | {"encoder": d["encoder"] | {"id": "x@2"}}, "encoder"),
-    "other_weights": (lambda d: d | {"language_model": d["language_model"] | {"sha256": "0"}}, "weights"),
+    "other_lm": (lambda d: d | {"language_model": d["language_model"] | {"sha256": "0"}}, "its files differ"),
 }
 
 
@@ -371,7 +371,7 @@ def test_a_damaged_foundation_is_refused_by_name(
     [
         (lambda d: d | {"projector": d["projector"] | {"d_hidden": 7}}, "projector.safetensors"),
         (lambda d: d | {"text_encoder": d["text_encoder"] | {"id": "other@3"}}, "text encoder"),
-        (lambda d: d | {"language_model": d["language_model"] | {"sha256": "0"}}, "weights"),
+        (lambda d: d | {"language_model": d["language_model"] | {"sha256": "0"}}, "its files differ"),
         (lambda d: {k: v for k, v in d.items() if k != "hypernetwork"}, "hypernetwork"),
         (lambda d: d | {"hypernetwork": {"kind": "magic", "settings": {}}}, "magic"),
         (lambda d: d | {"hypernetwork": {"kind": "ridge", "settings": {"depth": 3}}}, "depth"),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from semi.encoding import encode, load_encoded
+from semi.encoding import embed, encode, load_encoded
 from semi.errors import ArtifactError, InputError, OutputError, PairsError, PluginError
 from semi.modality import Encoder, Modality
 from semi.pairs import Pair
@@ -162,6 +162,16 @@ def test_a_sample_whose_embedding_is_not_finite_is_named(tmp_path: Path, value: 
         run(tmp_path / "out", Broken(value))
     assert "'xxxxx'" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_named_by_its_path(tmp_path: Path) -> None:
+    class NoNumber(LengthEncoder):
+        def encode(self, samples: Sequence[str]) -> np.ndarray:
+            return np.full((len(samples), 3), np.nan)
+
+    with pytest.raises(PairsError) as caught:
+        embed(NoNumber(), [tmp_path / "a.png"])
+    assert caught.value.got == f"sample '{tmp_path / 'a.png'}'"
 
 
 class Misshapen(LengthEncoder):

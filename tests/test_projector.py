@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from semi import projector as module
 from semi.adapters import ProjectorAdapter
 from semi.errors import InputError
 from semi.projector import Projector
@@ -126,3 +131,115 @@ def test_what_does_not_fit_is_refused() -> None:
         projector.merge(stack)
     with pytest.raises(InputError, match="wider than the projector"):
         projector.merge(random_adapter(projector, 9, 2, [True, True]))
+
+
+def by_definition(projector: Projector, x: Tensor, adapter: ProjectorAdapter | None, rows: Tensor | None) -> Tensor:
+    """base x W^T + (x A_g) B_g + b + bias_g, row by row, in plain operations."""
+    for i, layer in enumerate(projector.layers):
+        y = torch.nn.functional.linear(x, layer.weight[:, : x.shape[-1]]) if adapter is None or adapter.base[i] else 0
+        if adapter is not None:
+            A, B, bias = adapter.A[i], adapter.B[i], adapter.bias[i]
+            if rows is not None:
+                bias = bias[rows].reshape(len(rows), *[1] * (x.ndim - 2), -1)
+                y = y + torch.einsum("n...i,nir,nro->n...o", x, A[rows], B[rows]) + bias
+            else:
+                y = y + (x @ A) @ B + bias
+        x = y + layer.bias
+        if i == 0:
+            x = torch.nn.functional.gelu(x, approximate="tanh")
+    return x
+
+
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The keywords of every call of the fused operation from now on."""
+    calls: list[dict[str, Any]] = []
+    real = module.fused_lora
+
+    def counting(*args: Any, **keywords: Any) -> Tensor:
+        calls.append(keywords)
+        return real(*args, **keywords)
+
+    monkeypatch.setattr(module, "fused_lora", counting)
+    return calls
+
+
+KINDS: dict[str, tuple[int | None, list[bool], tuple[int, ...]]] = {
+    "no_adapter": (None, [True, True], (5,)),
+    "one_adapter": (1, [True, True], (5,)),
+    "one_adapter_of_samples_of_several_tokens": (1, [True, True], (3, 2)),
+    "own_first_layer": (1, [False, True], (5,)),
+    "stacked": (3, [True, True], (5,)),
+    "stacked_with_samples_of_several_tokens": (3, [True, True], (3, 2)),
+    "stacked_own_layers": (3, [False, False], (5,)),
+}
+
+
+@pytest.mark.parametrize("width", [11, 7], ids=["full_width", "narrow"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kernels", ["reference", "triton"])
+def test_the_fused_layers_are_the_plain_ones_with_their_gradients(
+    monkeypatch: pytest.MonkeyPatch, fused: list[dict[str, Any]], kernels: str, kind: str, width: int
+) -> None:
+    if kernels == "triton":
+        pytest.importorskip("triton")
+    monkeypatch.setenv("SEMI_KERNELS", kernels)
+    torch.manual_seed(0)
+    count, base, lead = KINDS[kind]
+    projector = Projector(11, 9, 6, soft_tokens=2).requires_grad_(False)
+    x = torch.randn(*lead, width, requires_grad=True)
+    adapters = [random_adapter(projector, width, 3, base) for _ in range(count or 0)]
+    adapter = None if count is None else adapters[0] if count == 1 else ProjectorAdapter.stack(adapters)
+    rows = torch.tensor([2, 0, 2, 2, 0])[: len(x)] if count == 3 else None
+    learning = [x] if adapter is None else [x, *(t.requires_grad_() for t in adapter.tensors().values())]
+
+    def result(f: Callable[..., Tensor], **given: Any) -> list[Tensor]:
+        y = f(x, adapter, **given)
+        weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
+        return [y.detach(), *torch.autograd.grad((y * weights).sum(), learning)]
+
+    found = result(projector, rows=rows)
+    if kernels == "triton":
+        assert [call["activation"] for call in fused] == ["gelu_tanh", None]
+    expected = result(lambda x, adapter: by_definition(projector, x, adapter, rows))
+    for got, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("stacked", [False, True], ids=["one_adapter", "stacked"])
+@pytest.mark.parametrize("kernels", ["reference", "triton"])
+def test_shared_weights_that_learn_get_their_gradients(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, stacked: bool
+) -> None:
+    if kernels == "triton":
+        pytest.importorskip("triton")
+    monkeypatch.setenv("SEMI_KERNELS", kernels)
+    torch.manual_seed(0)
+    projector = Projector(11, 9, 6)
+    adapter = random_adapter(projector, 11, 3, [True, True])
+    adapter = ProjectorAdapter.stack([adapter, random_adapter(projector, 11, 3, [True, True])]) if stacked else adapter
+    rows = torch.tensor([1, 0, 1]) if stacked else None
+    x = torch.randn(3, 11)
+    weights = list(projector.parameters())
+    found = torch.autograd.grad(projector(x, adapter, rows=rows).square().sum(), weights)
+    expected = torch.autograd.grad(by_definition(projector, x, adapter, rows).square().sum(), weights)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_learning_weights_never_meet_the_kernels(monkeypatch: pytest.MonkeyPatch, fused: list[dict[str, Any]]) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setenv("SEMI_KERNELS", "triton")
+    projector = Projector(6, 8, 5)
+    projector(torch.randn(2, 6))
+    assert not fused
+    with torch.no_grad():
+        projector(torch.randn(2, 6))
+    assert len(fused) == 2
+
+
+@pytest.mark.parametrize("rows", [None, torch.tensor([0, 1, 0])], ids=["none", "too_many"])
+def test_a_stack_needs_an_adapter_for_each_sample(rows: Tensor | None) -> None:
+    projector = Projector(6, 8, 5)
+    stack = ProjectorAdapter.stack([random_adapter(projector, 6, 2, [True, True])] * 2)
+    with pytest.raises(InputError, match="rows"):
+        projector(torch.randn(2, 6), stack, rows=rows)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from semi.assets.asset import Asset
 from semi.assets.catalog import CORE
 from semi.errors import InputError, SemiError
 from semi.modality import Dataset, Modality
-from semi.plugins import FoundationSource, PluginInfo, list_plugins, load_dataset, load_foundation, load_modality
+from semi.plugins import FoundationSource, PluginInfo, list_plugins, load, load_all, skip
+from semi.plugins.listing import Kind
+
+KINDS: tuple[Kind, ...] = ("modality", "dataset", "foundation")
+"""What has assets."""
 
 
 def assets_named(names: Iterable[str]) -> list[Asset]:
@@ -24,42 +28,38 @@ def assets_named(names: Iterable[str]) -> list[Asset]:
     """
     found: dict[str, Asset] = {}
     for name in names:
-        plugins = [plugin for plugin in list_plugins() if plugin.name == name]
+        plugins = [plugin for plugin in list_plugins() if plugin.name == name and plugin.kind in KINDS]
         if name in CORE or plugins:
             assets = [CORE[name]] if name in CORE else []
-            assets += [asset for plugin in plugins for asset in _assets_of(plugin)]
+            assets += [asset for plugin in plugins for asset in load(plugin.kind, plugin.name).assets]
         else:
             assets = [_single(name)]
         found.update((asset.name, asset) for asset in assets)
     return list(found.values())
 
 
+def assets_of(plugins: Iterable[PluginInfo]) -> dict[str, Asset]:
+    """The core's assets and those of plugins that work, by name."""
+    needing = (plugin for plugin in plugins if plugin.kind in KINDS)
+    return _by_name(load(plugin.kind, plugin.name) for plugin in needing)
+
+
 def all_assets() -> tuple[dict[str, Asset], list[SemiError]]:
     """Every known asset by its name, and the errors of plugins that could not be asked."""
-    found = dict(CORE)
-    broken: list[SemiError] = []
-    for plugin in list_plugins():
-        try:
-            found.update((asset.name, asset) for asset in _assets_of(plugin))
-        except SemiError as error:
-            broken.append(error)
-    return found, broken
+    loaded, broken = load_all(KINDS)
+    return _by_name(loaded), broken
 
 
-def _assets_of(plugin: PluginInfo) -> tuple[Asset, ...]:
-    load: dict[str, Callable[[str], Modality | Dataset | FoundationSource]] = {
-        "modality": load_modality,
-        "dataset": load_dataset,
-        "foundation": load_foundation,
-    }
-    return load[plugin.kind](plugin.name).assets
+def _by_name(things: Iterable[Modality | Dataset | FoundationSource]) -> dict[str, Asset]:
+    return CORE | {asset.name: asset for thing in things for asset in thing.assets}
 
 
 def _single(name: str) -> Asset:
     """An asset of a plugin by its own name; every plugin has to be asked."""
-    assets, _ = all_assets()
+    assets, broken = all_assets()
+    skip(broken)
     if name not in assets:
-        known = sorted({*assets, *(plugin.name for plugin in list_plugins())})
+        known = sorted({*assets, *(plugin.name for plugin in list_plugins() if plugin.kind in KINDS)})
         near = get_close_matches(name, known, n=1)
         raise InputError(
             f"nothing to fetch goes by the name {name!r}",
