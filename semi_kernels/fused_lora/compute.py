@@ -82,7 +82,7 @@ def backward(
     needs: Sequence[bool],
     G: int,
 ) -> list[Tensor]:
-    """Gradients by x, A, B, bias, adapter_bias; empty where none is needed.
+    """Gradients by x, A, B, bias, adapter_bias; empty where none is needed. Without an adapter x may have no rows.
 
     dS = scale dY B^T, dx = (dY W + dS A^T) R^T, dA = (x R)^T dS, dB = scale S^T dY. GELU' is taken once: three
     consumers that each fused it would read the two tensors three times, which is the same traffic.
@@ -90,7 +90,7 @@ def backward(
     needs_x, needs_A, needs_B, needs_bias, needs_adapter_bias = needs
     if activation != "none":
         grad = torch.ops.aten.gelu_backward(grad, before, approximate="tanh")
-    groups = None if rows is None or len(x) == 0 else Groups.of(rows, G)
+    groups = None if rows is None or len(grad) == 0 else Groups.of(rows, G)
     dx = dA = dB = dbias = dadapter_bias = x.new_empty(0)
     dS = None
     if A is not None and B is not None:
@@ -103,7 +103,7 @@ def backward(
             dB = _outer(grad, _down(turned, A, groups, scale), groups, G).transpose(1, 2).contiguous()
     if needs_x:
         W = _dense(weight, layout, N, x)
-        dx = grad @ W if W is not None else torch.zeros_like(x)
+        dx = grad @ W if W is not None else grad.new_zeros(len(grad), x.shape[1])
         if dS is not None and A is not None:
             dx = _up(dx, dS, A.transpose(1, 2), groups)
         R = restore(isometry, kind)

@@ -13,7 +13,7 @@ from semi_kernels.device import _dot, _gelu_tanh, _load_pairs, _load_straddling,
 from semi_kernels.isometry.kernel import _hadamard_round
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _fused_lora(
     x_ptr, x_row, x_column,
     w_ptr, w_row, w_column, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr,
@@ -38,7 +38,7 @@ def _fused_lora(
 
     reflected = tl.zeros((BM, VP), tl.float32)
     if ISOMETRY == "householder":
-        reflected = _reflect(x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, m, M, K, V, VP, BM, BK)
+        reflected = _reflect(x_ptr, x_row, x_column, isometry2_ptr, m, M, K, V, VP, BM, BK)
     if ISOMETRY == "hadamard":
         # Its own copy of the mixed rows for each program: none waits for another.
         program = tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
@@ -55,7 +55,7 @@ def _fused_lora(
         x = _load_x(x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, reflected, m, M, k, K, V, VP, ISOMETRY, dtype)
         if LAYOUT == "dense":
             w = tl.load(
-                w_ptr + n[None, :].to(tl.int64) * w_row + k[:, None] * w_column,
+                w_ptr + n[None, :].to(tl.int64) * w_row + k[:, None].to(tl.int64) * w_column,
                 mask=(k < K)[:, None] & (n < N)[None, :],
                 other=0.0,
             )
@@ -106,7 +106,7 @@ def _fused_lora(
     if HAS_BIAS:
         acc += tl.load(bias_ptr + n, mask=n < N, other=0.0).to(tl.float32)[None, :]
     if HAS_ADAPTER_BIAS:
-        at = adapter_bias_ptr + n[None, :] * adapter_bias_column
+        at = adapter_bias_ptr + n[None, :].to(tl.int64) * adapter_bias_column
         if HAS_ROWS:
             at += tl.load(rows_ptr + m, mask=m < M, other=0).to(tl.int64)[:, None] * adapter_bias_group
         acc += tl.load(at, mask=(m < M)[:, None] & (n < N)[None, :], other=0.0).to(tl.float32)
@@ -121,11 +121,11 @@ def _load_x(
     """Rows m, columns k of x R, as an operand of `dtype`."""
     mask = (m < M)[:, None] & (k < K)[None, :]
     column = tl.load(isometry_ptr + k, mask=k < K, other=0) if ISOMETRY == "signed_permutation" else k
-    x = _upcast(tl.load(x_ptr + m[:, None] * x_row + column[None, :] * x_column, mask=mask, other=0.0))
+    x = _upcast(tl.load(x_ptr + m[:, None] * x_row + column[None, :].to(tl.int64) * x_column, mask=mask, other=0.0))
     if ISOMETRY == "signed_permutation":
         x = x * tl.load(isometry2_ptr + k, mask=k < K, other=0.0).to(x.dtype)[None, :]
     if ISOMETRY == "householder":
-        v = _load_a(isometry_ptr, V, 1, k, K, V, VP).to(dtype)
+        v = _narrow(_load_a(isometry_ptr, V, 1, k, K, V, VP), dtype)
         x = _narrow(
             x.to(tl.float32) - _dot(_narrow(reflected, dtype), tl.trans(v), tl.zeros_like(x).to(tl.float32)), dtype
         )
@@ -134,20 +134,21 @@ def _load_x(
 
 @triton.jit
 def _reflect(
-    x_ptr, x_row, x_column, v_ptr, t_ptr, m, M,
+    x_ptr, x_row, x_column, vt_ptr, m, M,
     K: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """x V T of rows m, float32 (BM, VP): x R = x - (x V T) V^T (compact WY)."""
+    """x (V T) of rows m, float32 (BM, VP): x R = x - (x V T) V^T (compact WY).
+
+    V T (K, V) comes from outside. T would be multiplied in float32, whose operands spill at 64 reflections.
+    """
     dtype: tl.constexpr = x_ptr.dtype.element_ty
     p = tl.zeros((BM, VP), tl.float32)
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
         mask = (m < M)[:, None] & (k < K)[None, :]
-        x = tl.load(x_ptr + m[:, None] * x_row + k[None, :] * x_column, mask=mask, other=0.0)
-        p = _dot(x, _narrow(_load_a(v_ptr, V, 1, k, K, V, VP), dtype), p)
-    i = tl.arange(0, VP)
-    t = tl.load(t_ptr + i[:, None] * V + i[None, :], mask=(i < V)[:, None] & (i < V)[None, :], other=0.0)
-    return _dot(p, t, tl.zeros((BM, VP), tl.float32))
+        x = tl.load(x_ptr + m[:, None] * x_row + k[None, :].to(tl.int64) * x_column, mask=mask, other=0.0)
+        p = _dot(x, _narrow(_load_a(vt_ptr, V, 1, k, K, V, VP), dtype), p)
+    return p
 
 
 @triton.jit
@@ -155,7 +156,8 @@ def _load_a(ptr, row, column, k, K: tl.constexpr, R: tl.constexpr, RP: tl.conste
     """Rows k of a tall (K, R) matrix, padded with zeros to RP columns."""
     r = tl.arange(0, RP)
     mask = (k < K)[:, None] & (r < R)[None, :]
-    return _upcast(tl.load(ptr + k[:, None].to(tl.int64) * row + r[None, :] * column, mask=mask, other=0.0))
+    at = ptr + k[:, None].to(tl.int64) * row + r[None, :].to(tl.int64) * column
+    return _upcast(tl.load(at, mask=mask, other=0.0))
 
 
 @triton.jit
@@ -163,7 +165,8 @@ def _load_b(ptr, row, column, n, N: tl.constexpr, R: tl.constexpr, RP: tl.conste
     """Columns n of a wide (R, N) matrix, padded with zeros to RP rows."""
     r = tl.arange(0, RP)
     mask = (r < R)[:, None] & (n < N)[None, :]
-    return _upcast(tl.load(ptr + r[:, None].to(tl.int64) * row + n[None, :] * column, mask=mask, other=0.0))
+    at = ptr + r[:, None].to(tl.int64) * row + n[None, :].to(tl.int64) * column
+    return _upcast(tl.load(at, mask=mask, other=0.0))
 
 
 @triton.jit
@@ -196,7 +199,8 @@ def _mix(
     for i in range(BM):
         m = tl.program_id(1).to(tl.int64) * BM + i
         if m < M:
-            x = tl.load(x_ptr + m * x_row + k[None, :] * x_column, mask=(k < K)[None, :], other=0.0).to(tl.float32)
+            at = x_ptr + m * x_row + k[None, :].to(tl.int64) * x_column
+            x = tl.load(at, mask=(k < K)[None, :], other=0.0).to(tl.float32)
             for turn in tl.static_range(ROUNDS):
                 x = _hadamard_round(x, index_ptr + turn * K, sign_ptr + turn * K, K, 1, KP, False)
             mixed = _round(x, mixed_ptr.dtype.element_ty)

@@ -11,6 +11,7 @@ from semi_kernels import dispatch
 from semi_kernels.configurations import few_rows, gpu
 from semi_kernels.tiles import ceil_div, power_of_two
 from semi_kernels.weights.launching import operands, strides
+from semi_kernels.weights.nf4 import BLOCK
 
 
 def few_rows_forward(
@@ -45,7 +46,10 @@ def few_rows_forward(
     R = A.shape[2] if A is not None else 0
     V = isometry[0].shape[1] if kind == "householder" else 0
     RP, VP = power_of_two(R), power_of_two(V)
-    blocks = few_rows(gpu(x.device), M=M, N=N, layout=layout, itemsize=x.itemsize, rank=RP + VP)
+    blocks = few_rows(
+        gpu(x.device), M=M, N=N, layout=layout, itemsize=x.itemsize, rank=RP + VP,
+        straddling=layout in ("nf4", "nf4_nested") and K % BLOCK != 0,
+    )  # fmt: skip
     grid = (ceil_div(N, blocks.BN), ceil_div(M, blocks.BM))
     scratch = x.new_empty(grid[0] * grid[1] * blocks.BM * K) if kind == "hadamard" else x
     w = operands(weights, x)

@@ -183,7 +183,9 @@ def checked_indices(indices: Tensor, count: int, who: str, name: str, of: str) -
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, parts, layout, N, A, B, _, _, rows, isometry, kind, scale, activation, _ = inputs
-    ctx.save_for_backward(x, A, B, rows, output[1], *parts, *isometry)
+    # Without an adapter only the width of x matters: the activations of a whole language model need not be kept.
+    kept = x if A is not None else x.new_empty(0, x.shape[1])
+    ctx.save_for_backward(kept, A, B, rows, output[1], *parts, *isometry)
     ctx.static = (layout, N, kind, scale, activation, len(parts), len(isometry))
     ctx.set_materialize_grads(False)
 
@@ -217,10 +219,8 @@ def _fake_backward(
     grad: Tensor, x: Tensor, before: Tensor, parts: Any, layout: str, N: int, A: Any, B: Any, rows: Any,
     isometry: Any, kind: str, scale: float, activation: str, needs: list[bool], G: int,
 ) -> list[Tensor]:  # fmt: skip
-    like = (x, A, B)
-    shapes = [t.shape if need else (0,) for t, need in zip(like, needs[:3], strict=True)]
-    shapes += [(N,) if needs[3] else (0,), (G, N) if needs[4] else (0,)]
-    return [x.new_empty(shape) for shape in shapes]
+    full = [(grad.shape[0], x.shape[1]), *(() if t is None else t.shape for t in (A, B)), (N,), (G, N)]
+    return [x.new_empty(shape if need else (0,)) for shape, need in zip(full, needs, strict=True)]
 
 
 _LIBRARY.define(

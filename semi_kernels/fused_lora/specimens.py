@@ -67,7 +67,7 @@ def _call(
         adapter = [new(groups, K, rank, dtype=dtype), new(groups, rank, N, dtype=dtype), new(groups, N, dtype=dtype)]
     isometry = {
         "none": [],
-        "householder": [empty(K, reflections), empty(reflections, reflections)],
+        "householder": [empty(K, reflections), empty(K, reflections), empty(reflections, reflections)],
         "signed_permutation": [empty(K, dtype=torch.int64), empty(K)],
         "hadamard": [empty(3, K, dtype=torch.int64), empty(3, K)],
     }[kind]

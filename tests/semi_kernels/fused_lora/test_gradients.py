@@ -94,3 +94,13 @@ def test_twenty_backward_runs_are_the_same_bits(case: Case, kernels: pytest.Monk
     first = gradients(arguments)
     for _ in range(19):
         assert all(torch.equal(gradient, first[name]) for name, gradient in gradients(arguments).items())
+
+
+def test_x_is_not_kept_without_an_adapter(kernels: pytest.MonkeyPatch) -> None:
+    """A frozen 4-bit language model would otherwise hold on to every layer's activations."""
+    arguments = make(Case(M=64, r=0, weight="nf4"), torch.float32)
+    arguments["x"] = arguments["x"].clone().requires_grad_()
+    held: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t) or t, lambda t: t):
+        fused_lora(**arguments)
+    assert max(t.numel() for t in held if t.is_floating_point()) < arguments["x"].numel()
