@@ -1,49 +1,51 @@
-"""Compile every shipped kernel configuration for GPUs that need not be there, and refuse spills.
+"""Compile what every launcher launches, for GPUs that need not be there, and refuse spills.
 
-    python -m semi_kernels.compile_gate [--json] [--only NAME] [--target TARGET]
+    python -m semi_kernels.compile_gate [--json] [--target TARGET] [NAME ...]
 
-Exit status 1 if a kernel spills registers, wants more shared memory than the target has, or multiplies float32 in TF32.
+NAME: an operation, or a module that has `specimens()`; all operations by default. Exit status 1 if a kernel spills
+registers, wants more shared memory than its target has, or multiplies float32 in TF32.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from semi_kernels.dispatch import Specimen
+from semi_kernels import configurations, dispatch
+from semi_kernels.configurations import H200, KIB, Gpu
 
 OPERATIONS = ("fused_lora", "dequantise", "masked_linear", "grouped", "isometry")
-"""Each has `launch.specimens()`."""
-KIB = 1024
+"""Each has `specimens.specimens()`."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A GPU architecture and what it gives a program."""
+    """A GPU architecture, as Triton knows it, and the GPU whose configurations are compiled for it."""
 
-    backend: str
     arch: int | str
     warp: int
-    shared: int
-    registers: int
-    """Most a thread can have."""
+    gpu: Gpu
 
 
 TARGETS = {
-    "sm_80": Target("cuda", 80, 32, 163 * KIB, 255),
-    "sm_90": Target("cuda", 90, 32, 227 * KIB, 255),
-    "sm_100": Target("cuda", 100, 32, 227 * KIB, 255),
-    "gfx942": Target("hip", "gfx942", 64, 64 * KIB, 512),
+    "sm_80": Target(80, 32, Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 108, 163 * KIB)),
+    "sm_90": Target(90, 32, H200),
+    "sm_100": Target(100, 32, Gpu("NVIDIA B200", (10, 0), 148, 227 * KIB)),
+    "gfx942": Target("gfx942", 64, Gpu("AMD Instinct MI300X", (9, 4), 304, 64 * KIB, "hip")),
 }
 
 
@@ -61,23 +63,68 @@ class Row:
     """Why it must not be shipped."""
 
 
-def compile_row(specimen: Specimen, name: str) -> Row:
-    """Compile for the target called `name` and read its resources from the machine code."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
+@dataclass(frozen=True)
+class Launch:
+    """A launch that was asked for: a `triton.jit` function, its grid, its arguments and options."""
 
-    target = TARGETS[name]
-    arguments = list(specimen.kernel.arg_names)
-    # What a launch finds out about its arguments: tensors begin at multiples of 16 bytes.
-    aligned: dict[Any, Any] = {
-        (i,): [["tt.divisibility", 16]]
-        for i, a in enumerate(arguments)
-        if specimen.signature[a].startswith("*") or a in specimen.multiples_of_16
-    }
-    source = ASTSource(specimen.kernel, dict(specimen.signature), dict(specimen.constexprs), aligned)
-    stages = specimen.num_stages if target.backend == "cuda" else min(specimen.num_stages, 2)
-    options = {"num_warps": specimen.num_warps, "num_stages": stages, "enable_fp_fusion": False}
-    compiled = compile(source, target=GPUTarget(target.backend, target.arch, target.warp), options=options)
+    label: str
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+class _Driver:
+    """What Triton asks of a GPU's driver before it compiles."""
+
+    def __init__(self, name: str) -> None:
+        from triton.backends.compiler import GPUTarget
+
+        self.device = list(TARGETS).index(name)  # Triton keeps what it compiled by device
+        self.target = GPUTarget(TARGETS[name].gpu.backend, TARGETS[name].arch, TARGETS[name].warp)
+
+    def get_current_device(self) -> int:
+        return self.device
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> Any:
+        return self.target
+
+
+@cache
+def launches(module: str, target: str) -> tuple[Launch, ...]:
+    """What the specimens of a module launch on a target, each once."""
+    from triton.runtime.jit import JITFunction
+
+    found: dict[Any, Launch] = {}
+    label = ""
+
+    def record(kernel: Any, *arguments: Any, grid: tuple[int, ...], warmup: bool, **options: Any) -> None:
+        shapes = [
+            (a.shape, a.stride(), a.dtype, a.data_ptr() % 16) if hasattr(a, "stride") else (type(a), a)
+            for a in arguments
+        ]
+        found.setdefault((kernel, *shapes, *sorted(options.items())), Launch(label, kernel, grid, arguments, options))
+
+    with configurations.standing_in(TARGETS[target].gpu), patch.object(JITFunction, "run", record):
+        for specimen in import_module(module).specimens():
+            label = specimen.label
+            specimen.launch()
+    return tuple(found.values())
+
+
+def compile_row(launch: Launch, name: str) -> Row:
+    """Compile a launch for the target called `name`, by Triton's own rules, and read its resources."""
+    from triton.runtime import driver
+
+    driver.set_active(_Driver(name))
+    target, kernel = TARGETS[name].gpu, launch.kernel.__name__.lstrip("_")
+    try:
+        compiled = launch.kernel.run(*launch.arguments, grid=launch.grid, warmup=True, **launch.options)
+    except Exception as error:  # the compilers' own: they share no type
+        return Row(kernel, launch.label, name, 0, 0, 0, f"does not compile: {type(error).__name__}: {error}")
     if target.backend == "cuda":
         registers, spilled = _cuda_resources(compiled.asm["cubin"])
         tf32 = "tf32" in compiled.asm["ptx"]
@@ -92,7 +139,7 @@ def compile_row(specimen: Specimen, name: str) -> Row:
         fault = f"wants {shared} bytes of shared memory of {target.shared}"
     elif tf32:
         fault = "multiplies float32 in TF32"
-    return Row(specimen.kernel.__name__.lstrip("_"), specimen.label, name, registers, spilled, shared, fault)
+    return Row(kernel, launch.label, name, registers, spilled, shared, fault)
 
 
 def _cuda_resources(cubin: bytes) -> tuple[int, int]:
@@ -119,28 +166,40 @@ def _amd_resources(assembly: str) -> tuple[int, int]:
     return int(registers[1]), int(scratch[1])
 
 
-def rows(only: str | None = None, targets: tuple[str, ...] = tuple(TARGETS)) -> Iterator[Row]:
-    """Every specimen of every operation, for every target."""
-    for operation in OPERATIONS:
-        if only is None or only == operation:
-            for specimen in import_module(f"semi_kernels.{operation}.launch").specimens():
-                for target in targets:
-                    yield compile_row(specimen, target)
+def _row(task: tuple[str, str, int]) -> Row:
+    module, target, index = task
+    return compile_row(launches(module, target)[index], target)
+
+
+def rows(names: Sequence[str] = OPERATIONS, targets: Sequence[str] = tuple(TARGETS), jobs: int = 1) -> Iterator[Row]:
+    """Every launch of every specimen, for every target, compiled by `jobs` processes."""
+    modules = [f"semi_kernels.{name}.specimens" if name in OPERATIONS else name for name in names]
+    tasks = [(m, t, i) for m in modules for t in targets for i in range(len(launches(m, t)))]
+    if jobs == 1:
+        yield from map(_row, tasks)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_row, tasks)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m semi_kernels.compile_gate", description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", help=f"{', '.join(OPERATIONS)}, or modules that have specimens()")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--only", choices=OPERATIONS, help="the kernels of one operation")
+    parser.add_argument("--quiet", action="store_true", help="print only what is at fault")
     parser.add_argument("--target", choices=TARGETS, action="append", help="may be given several times; all by default")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; all processors by default")
     chosen = parser.parse_args(arguments)
     if os.environ.get("TRITON_INTERPRET") == "1":
         parser.error("TRITON_INTERPRET=1 is set: kernels would be interpreted, not compiled; unset it")
+    if not dispatch.has_triton():
+        print("compile gate: skipped, triton is not installed (there is none for macOS and Windows)", file=sys.stderr)
+        return 0
     found = []
-    for row in rows(chosen.only, tuple(chosen.target or TARGETS)):
+    for row in rows(chosen.names or OPERATIONS, chosen.target or tuple(TARGETS), chosen.jobs):
         found.append(row)
-        if not chosen.json:
+        if not chosen.json and (row.fault or not chosen.quiet):
             print(
                 f"{'FAIL' if row.fault else 'ok':4} {row.target:7} {row.registers:3} registers {row.shared_bytes:6} "
                 f"bytes shared  {row.kernel} {row.config}{': ' + row.fault if row.fault else ''}",
@@ -149,7 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.json:
         print(json.dumps({"rows": [asdict(row) for row in found]}, indent=1))
     faults = sum(row.fault is not None for row in found)
-    print(f"{len(found)} compiled, {faults} at fault", file=sys.stderr)
+    print(f"compile gate: {len(found)} kernels compiled for {', '.join(chosen.target or TARGETS)}, {faults} at fault",
+          file=sys.stderr)  # fmt: skip
     return 1 if faults else 0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import torch
+
+from semi_kernels.tiles import ceil_div
 
 KIB = 1024
 
@@ -39,18 +42,31 @@ class Gpu:
 
 
 H200 = Gpu("NVIDIA H200", (9, 0), 132, 227 * KIB)
-"""Stands in where there is no GPU: the interpreter, and the floors that a machine without one prints."""
+_stand_in = H200
+
+
+def gpu(device: torch.device) -> Gpu:
+    """The GPU behind a torch device; for one that has none, an H200 or what `standing_in` says."""
+    return _gpu(device) if device.type == "cuda" else _stand_in
 
 
 @cache
-def gpu(device: torch.device) -> Gpu:
-    """The GPU behind a torch device."""
-    if device.type != "cuda":
-        return H200
+def _gpu(device: torch.device) -> Gpu:
     found = torch.cuda.get_device_properties(device)
     shared = getattr(found, "shared_memory_per_block_optin", 0) or 64 * KIB
     backend = "hip" if torch.version.hip else "cuda"
     return Gpu(found.name, (found.major, found.minor), found.multi_processor_count, shared, backend)
+
+
+@contextmanager
+def standing_in(on: Gpu) -> Iterator[None]:
+    """Tensors that are on no GPU get this one's configurations: the interpreter's, and those that are only compiled."""
+    global _stand_in
+    before, _stand_in = _stand_in, on
+    try:
+        yield
+    finally:
+        _stand_in = before
 
 
 @cache
@@ -72,20 +88,34 @@ def nearest(name: str, capability: tuple[int, int], backend: str = "cuda") -> di
     return min(files, key=lambda f: (abs(f["capability"][0] - major), abs(f["capability"][1] - minor), f["capability"]))
 
 
-def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int) -> Blocks:
+def few_rows(
+    on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int, straddling: bool = False
+) -> Blocks:
     """Blocks of the one-launch kernel.
 
-    rank: columns of A and of the reflections together, padded. BN is the largest shipped one that still gives every
-    multiprocessor a program; BK shrinks until the tiles in flight fit into shared memory.
+    rank: columns of A and of the reflections together, padded. straddling: blocks of a 4-bit weight do, so that every
+    entry has an address of its own. BN is the largest shipped one that still gives every multiprocessor a program; BK
+    shrinks until the tiles in flight fit into shared memory.
     """
     entries = nearest(on.name, on.capability, on.backend)["fused_lora"]
     stored = "dense" if layout == "dense" else "4-bit"
     entry = next(e for e in entries if e["weight"] == stored and e["rows"] >= M)
-    rows = 16 if rank > 128 else entry["BM"]
-    columns = next((BN for BN in entry["BN"] if math.ceil(N / BN) >= on.multiprocessors), entry["BN"][-1])
-    wide = rank > 128  # x A alone is then 16 x 256
-    blocks = Blocks(rows, columns, 64 if wide else entry["BK"], 8 if wide else entry["num_warps"], entry["num_stages"])
-    return _fit(blocks, on.shared, stored, itemsize, rank)
+    columns = next((BN for BN in entry["BN"] if ceil_div(N, BN) >= on.multiprocessors), entry["BN"][-1])
+    blocks = Blocks(entry["BM"], columns, entry["BK"], entry["num_warps"], entry["num_stages"])
+    return _fit(_within_registers(blocks, on, stored, itemsize, rank, straddling), on.shared, stored, itemsize, rank)
+
+
+def _within_registers(b: Blocks, on: Gpu, stored: str, itemsize: int, rank: int, straddling: bool) -> Blocks:
+    """Smaller where these would not hold the tiles: the compile-only gate finds spills otherwise."""
+    if itemsize == 4:  # products in float32 take no tensor cores: operands are in registers
+        b = replace(b, BM=16, BN=16 if stored == "4-bit" else min(b.BN, 32), BK=64)
+    if straddling:
+        b = replace(b, BM=min(b.BM, 32), BN=16, BK=64)
+    if rank > 80:
+        b = replace(b, BN=min(b.BN, 32), BK=64)
+    if rank > 128:  # x A alone is then 16 x 256
+        b = replace(b, BM=16, num_warps=8 if on.backend == "cuda" else 4)
+    return b
 
 
 def _fit(blocks: Blocks, shared: int, stored: str, itemsize: int, rank: int) -> Blocks:

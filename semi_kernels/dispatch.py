@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,20 +14,12 @@ _HAS_TRITON = find_spec("triton") is not None
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-@dataclass(frozen=True)
-class Specimen:
-    """A shipped configuration of a kernel: what the compile-only gate compiles."""
-
-    kernel: Any
-    """The `triton.jit` function."""
-    label: str
-    signature: Mapping[str, str]
-    """Triton type by argument: "*bf16", "i32", ..., "constexpr"."""
-    constexprs: Mapping[str, Any] = field(default_factory=dict)
-    num_warps: int = 4
-    num_stages: int = 3
-    multiples_of_16: tuple[str, ...] = ()
-    """Integer arguments that a launch finds to be: strides of rows, most often. A stride of 1 is a constexpr."""
+FEW_ROWS = 128
+"""Rows up to which one launch does everything: up to there, bringing the weight in is what costs."""
+WIDEST_MIXED = 4096
+"""Longest row whose Walsh-Hadamard rounds fit into the registers of one program: 16 entries a thread of 8 warps."""
+MOST_REFLECTIONS = 64
+"""Beyond, matrix products do better than a kernel: V T V^T costs what a dense matrix does."""
 
 
 def mode() -> str:
@@ -65,6 +55,11 @@ def _obstacle(tensors: list[Tensor]) -> str | None:
     if not interpreting() and not all(t.is_cuda for t in tensors):
         return "a tensor is not on a GPU, and Triton's interpreter (TRITON_INTERPRET=1) was not chosen"
     return None
+
+
+def device_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Makes the GPU that holds the tensor the current one: Triton launches there, wherever its arguments are."""
+    return torch.cuda.device(tensor.get_device()) if tensor.is_cuda else nullcontext()
 
 
 def has_triton() -> bool:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from semi_kernels.dispatch import WIDEST_MIXED
 from semi_kernels.isometry.base import Isometry, check_size
-from semi_kernels.isometry.launch import WIDEST
 from semi_kernels.isometry.signed_permutation import SignedPermutation
 
 
@@ -54,7 +54,7 @@ class Hadamard(Isometry):
         )
 
     def _operands(self) -> tuple[Tensor, ...]:
-        return (self.index, self.inverse, self.sign) if self.d <= WIDEST else ()
+        return (self.index, self.inverse, self.sign) if self.d <= WIDEST_MIXED else ()
 
     def _matrix(self) -> Tensor:
         return self.apply(torch.eye(self.d, device=self.permutations[0].sign.device, dtype=self.dtype))

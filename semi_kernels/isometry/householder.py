@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from semi_kernels.dispatch import MOST_REFLECTIONS
 from semi_kernels.isometry.base import Isometry, at_least_32_bits, check_size
-from semi_kernels.isometry.launch import MOST_REFLECTIONS
 
 
 class Householder(Isometry):
@@ -29,6 +29,7 @@ class Householder(Isometry):
     def __init__(self, v: Tensor, dtype: torch.dtype | None = None, *, t: Tensor | None = None) -> None:
         super().__init__(v.shape[0], dtype or v.dtype)
         self.v, self.t = v, _compact_wy(v) if t is None else t  # (d, k), upper triangular (k, k)
+        self._vt: Tensor | None = None
 
     @classmethod
     def sample(
@@ -50,6 +51,14 @@ class Householder(Isometry):
         directions = torch.randn(d, k, generator=generator, device=generator.device, dtype=torch.float64)
         unit = directions / directions.norm(dim=0)
         return cls(unit.to(device=device or generator.device, dtype=at_least_32_bits(dtype)), dtype)
+
+    @property
+    def vt(self) -> Tensor:
+        """V T (d, k), kept once it was asked for: R = I - (V T) V^T is two products with x."""
+        if self._vt is None:
+            with torch.no_grad():
+                self._vt = self.v @ self.t
+        return self._vt
 
     def apply_left(self, x: Tensor) -> Tensor:
         """R x, (d, n) -> (d, n)."""

@@ -65,7 +65,7 @@ def _hadamard_round(x, index, sign, d: tl.constexpr, R: tl.constexpr, K2: tl.con
 # ---- Launched on their own
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _signed_permutation(
     x_ptr, x_row, x_column, index_ptr, sign_ptr, y_ptr, M, d,
     UNDO: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
@@ -84,7 +84,7 @@ def _signed_permutation(
         tl.store(y_ptr + m[:, None] * d + j[None, :], _round(x * sign[None, :], y_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _hadamard(
     x_ptr, x_row, x_column, index_ptr, sign_ptr, y_ptr, M, rounds,
     d: tl.constexpr, UNDO: tl.constexpr, R: tl.constexpr, K2: tl.constexpr,
@@ -100,7 +100,7 @@ def _hadamard(
     tl.store(y_ptr + m[:, None] * d + i[None, :], _round(x, y_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _householder(
     x_ptr, x_row, x_column, v_ptr, t_ptr, y_ptr, M, d, k,
     UNDO: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, KP: tl.constexpr,

@@ -8,7 +8,7 @@ import triton.language as tl
 from semi_kernels.device import _dot, _load_pairs, _load_straddling, _narrow, _round, _upcast
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _masked_linear(
     x_ptr, x_row, x_column,
     w_ptr, w_row, w_column, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr,
@@ -24,7 +24,7 @@ def _masked_linear(
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
         x_mask = (m < M)[:, None] & (k < K)[None, :]
-        x = _upcast(tl.load(x_ptr + m[:, None] * x_row + k[None, :] * x_column, mask=x_mask, other=0.0))
+        x = _upcast(tl.load(x_ptr + m[:, None] * x_row + k[None, :].to(tl.int64) * x_column, mask=x_mask, other=0.0))
         step = _load_step(tau_ptr, tau_row, tau_column, mask_ptr, scale_ptr, n, start, N, K, HAS_SCALE, BN, BK)
         if LAYOUT == "q4_1" or (LAYOUT != "dense" and K % 64 == 0):
             even, odd = _load_pairs(w_ptr, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr,

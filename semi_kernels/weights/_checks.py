@@ -51,8 +51,3 @@ def check_finite(who: str, name: str, part: Tensor) -> None:
         raise ValueError(
             f"{who}: got {int((~finite).sum())} non-finite of {part.numel()} values in {name}, expected none"
         )
-
-
-def ceil_div(a: int, b: int) -> int:
-    """a / b, rounded up."""
-    return -(-a // b)

@@ -10,26 +10,12 @@ from semi_kernels.weights.nf4 import levels
 
 POINTERS = ("w_ptr", "scales_ptr", "extra_ptr", "scales2_ptr", "offset_ptr", "table_ptr")
 """What a kernel calls them; extra: the table of nested scales' codes (NF4) or the minima (Q4_1)."""
-_TYPES = {
-    "dense": (),
-    "nf4": ("*u8", "*fp32"),
-    "nf4_nested": ("*u8", "*u8", "*fp32", "*fp32", "*fp32"),
-    "q4_1": ("*u8", "*fp16", "*fp16"),
-    "none": (),
-}
 
 
 def operands(tensors: Sequence[Tensor], unused: Tensor) -> tuple[Tensor, ...]:
     """Tensors for POINTERS, in order; `unused` stands in for those that the layout has no use for."""
     given = [*tensors, *[unused] * (len(POINTERS) - 1 - len(tensors))]
     return (*given, levels(unused.device))
-
-
-def types(layout: str, dtype: str) -> dict[str, str]:
-    """Triton types of POINTERS, for specimens; `dtype` is that of a dense weight and of what is unused."""
-    given = _TYPES[layout]
-    named = (*given, *[f"*{dtype}"] * (len(POINTERS) - 1 - len(given)), "*fp32")
-    return dict(zip(POINTERS, named, strict=True))
 
 
 def strides(tensors: Sequence[Tensor], layout: str) -> tuple[int, int]:
