@@ -25,11 +25,12 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard semi_plugins/*/pyproject.tom
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -c constraints.txt setuptools wheel
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation \
-		-e '.[nf4,plot,parquet,dev]' $(addprefix -e ./,$(PLUGINS))
+		-e '.[nf4,kernels,plot,parquet,dev]' $(addprefix -e ./,$(PLUGINS))
 	@touch $@
 
 test: $(STAMP)
 	@$(BIN)/semi fetch smollm2-135m text image molecules
+	@$(BIN)/python -m semi_kernels.compile_gate --quiet
 	@$(BIN)/python -m pytest
 
 demo: $(STAMP)

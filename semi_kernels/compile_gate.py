@@ -132,14 +132,10 @@ def compile_row(launch: Launch, name: str) -> Row:
         registers, spilled = _amd_resources(compiled.asm["amdgcn"])
         tf32 = "xf32" in compiled.asm["amdgcn"]
     shared = int(compiled.metadata.shared)
-    fault = None
-    if spilled:
-        fault = f"spills {spilled} bytes a thread"
-    elif shared > target.shared:
-        fault = f"wants {shared} bytes of shared memory of {target.shared}"
-    elif tf32:
-        fault = "multiplies float32 in TF32"
-    return Row(kernel, launch.label, name, registers, spilled, shared, fault)
+    faults = [f"spills {spilled} bytes a thread"] * (spilled > 0)
+    faults += [f"wants {shared} bytes of shared memory of {target.shared}"] * (shared > target.shared)
+    faults += ["multiplies float32 in TF32"] * tf32
+    return Row(kernel, launch.label, name, registers, spilled, shared, "; ".join(faults) or None)
 
 
 def _cuda_resources(cubin: bytes) -> tuple[int, int]:

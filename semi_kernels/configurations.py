@@ -111,8 +111,10 @@ def _within_registers(b: Blocks, on: Gpu, stored: str, itemsize: int, rank: int,
         b = replace(b, BM=16, BN=16 if stored == "4-bit" else min(b.BN, 32), BK=64)
     if straddling:
         b = replace(b, BM=min(b.BM, 32), BN=16, BK=64)
+    if rank > 64 and b.BM > 32:
+        b = replace(b, BN=min(b.BN, 32))
     if rank > 80:
-        b = replace(b, BN=min(b.BN, 32), BK=64)
+        b = replace(b, BK=64)
     if rank > 128:  # x A alone is then 16 x 256
         b = replace(b, BM=16, num_warps=8 if on.backend == "cuda" else 4)
     return b
