@@ -88,9 +88,7 @@ def nearest(name: str, capability: tuple[int, int], backend: str = "cuda") -> di
     return min(files, key=lambda f: (abs(f["capability"][0] - major), abs(f["capability"][1] - minor), f["capability"]))
 
 
-def few_rows(
-    on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int, straddling: bool = False
-) -> Blocks:
+def few_rows(on: Gpu, *, M: int, N: int, layout: str, itemsize: int, rank: int, straddling: bool = False) -> Blocks:
     """Blocks of the one-launch kernel.
 
     rank: columns of A and of the reflections together, padded. straddling: blocks of a 4-bit weight do, so that every

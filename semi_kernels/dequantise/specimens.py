@@ -30,6 +30,4 @@ def _call(layout: str, dtype: str, K: int, *, N: int = 4096, rank: int = 0, alig
     new = empty if aligned else strided
     A, B = (new(K, rank, dtype=dtype), new(rank, N, dtype=dtype)) if rank else (None, None)
     label = " ".join([layout, dtype, f"({N}, {K}) r={rank}", *(["unaligned"] * (not aligned))])
-    return Specimen(
-        label, partial(dequantise, weight(layout, N, K, dtype), layout, N, K, A, B, 0.5, DTYPES[dtype])
-    )
+    return Specimen(label, partial(dequantise, weight(layout, N, K, dtype), layout, N, K, A, B, 0.5, DTYPES[dtype]))

@@ -48,6 +48,8 @@ def _fused_lora(
         x_row = K
         x_column = 1
 
+    # In float32 a product's operands are in registers: x A and x W^T in one loop would spill.
+    BESIDE: tl.constexpr = R > 0 and not HAS_ROWS and dtype != tl.float32
     acc = tl.zeros((BM, BN), tl.float32)
     s = tl.zeros((BM, RP), tl.float32)
     for start in range(0, K, BK):
@@ -69,35 +71,20 @@ def _fused_lora(
         elif LAYOUT != "none":
             w = _load_straddling(w_ptr, scales_ptr, extra_ptr, scales2_ptr, offset_ptr, table_ptr, n, k, N, K, LAYOUT)
             acc = _dot(x, tl.trans(_narrow(w, dtype)), acc)
-        if R > 0 and not HAS_ROWS:
+        if BESIDE:
             s = _dot(x, _load_a(a_ptr, a_row, a_column, k, K, R, RP), s)
 
     if R > 0 and not HAS_ROWS:
+        if not BESIDE:
+            s = _down(x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, reflected, m, M, a_ptr, a_row, a_column,
+                      K, R, RP, V, VP, ISOMETRY, dtype, BM, BK)  # fmt: skip
         acc = _dot(_narrow(s * scale, dtype), _load_b(b_ptr, b_row, b_column, n, N, R, RP), acc)
     if R > 0 and HAS_ROWS:
         group = tl.load(rows_ptr + m, mask=m < M, other=-1)
         for g in range(G):
             if tl.max((group == g).to(tl.int32), axis=0) > 0:
-                s = tl.zeros((BM, RP), tl.float32)
-                for start in range(0, K, BK):
-                    k = start + tl.arange(0, BK)
-                    x = _load_x(
-                        x_ptr,
-                        x_row,
-                        x_column,
-                        isometry_ptr,
-                        isometry2_ptr,
-                        reflected,
-                        m,
-                        M,
-                        k,
-                        K,
-                        V,
-                        VP,
-                        ISOMETRY,
-                        dtype,
-                    )
-                    s = _dot(x, _load_a(a_ptr, a_row, a_column, k, K, R, RP), s)
+                s = _down(x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, reflected, m, M, a_ptr, a_row, a_column,
+                          K, R, RP, V, VP, ISOMETRY, dtype, BM, BK)  # fmt: skip
                 s = tl.where((group == g)[:, None], s * scale, 0.0)
                 acc = _dot(_narrow(s, dtype), _load_b(b_ptr, b_row, b_column, n, N, R, RP), acc)
             a_ptr += a_group  # pointers never overflow, g * a_group might
@@ -111,6 +98,21 @@ def _fused_lora(
             at += tl.load(rows_ptr + m, mask=m < M, other=0).to(tl.int64)[:, None] * adapter_bias_group
         acc += tl.load(at, mask=(m < M)[:, None] & (n < N)[None, :], other=0.0).to(tl.float32)
     _store(acc, y_ptr, y_row, positions_ptr, before_ptr, m, M, n, N, ACTIVATION, SAVE, PARTS)
+
+
+@triton.jit
+def _down(
+    x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, reflected, m, M, a_ptr, a_row, a_column,
+    K: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, ISOMETRY: tl.constexpr,
+    dtype: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """x R A of rows m, float32 (BM, RP)."""
+    s = tl.zeros((BM, RP), tl.float32)
+    for start in range(0, K, BK):
+        k = start + tl.arange(0, BK)
+        x = _load_x(x_ptr, x_row, x_column, isometry_ptr, isometry2_ptr, reflected, m, M, k, K, V, VP, ISOMETRY, dtype)
+        s = _dot(x, _load_a(a_ptr, a_row, a_column, k, K, R, RP), s)
+    return s
 
 
 @triton.jit

@@ -73,4 +73,3 @@ def few_rows_forward(
 
 def _strided(t: Tensor | None, axes: int, unused: Tensor) -> tuple[Any, ...]:
     return (unused, *[0] * axes) if t is None else (t, *t.stride())
-

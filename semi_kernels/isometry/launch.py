@@ -21,8 +21,8 @@ def signed_permutation(x: Tensor, index: Tensor, inverse: Tensor, sign: Tensor, 
         tile = _permuted(d)
         with dispatch.device_of(y):
             _signed_permutation[(ceil_div(M, tile["BM"]),)](
-                rows, *rows.stride(), (inverse if undo else index).contiguous(), sign.contiguous(), y, M, d, undo, **tile,
-                num_warps=4, num_stages=1, enable_fp_fusion=False,
+                rows, *rows.stride(), (inverse if undo else index).contiguous(), sign.contiguous(), y, M, d, undo,
+                **tile, num_warps=4, num_stages=1, enable_fp_fusion=False,
             )  # fmt: skip
     return y
 

@@ -94,4 +94,3 @@ def write_tile(layout: str, K: int) -> dict[str, int]:
 def _single(layout: str, K: int) -> bool:
     """Whether every entry computes its own address: blocks straddle rows, or bytes of the mask do."""
     return K % (nf4.BLOCK if layout in ("nf4", "nf4_nested") else 8) != 0
-
