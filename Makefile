@@ -1,4 +1,4 @@
-# make setup | test | demo | lint | bench | docs | clean
+# make setup | test | demo | lint | bench | docs | dist | clean
 # PYTHON=python3.12 chooses the interpreter, VENV=/elsewhere/.venv the environment.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup test demo lint bench docs clean
+.PHONY: setup test demo lint bench docs dist clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -48,7 +48,12 @@ bench: $(STAMP)
 docs: $(STAMP)
 	@$(BIN)/python docs/generate.py
 
+# Wheels and sdists of everything, the same bit for bit from the same commit.
+dist: $(STAMP)
+	@$(BIN)/python -m pip install -qq -c constraints.txt build twine
+	@$(BIN)/python tools/dist.py
+
 clean:
-	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@rm -rf *.egg-info semi_plugins/*/src/*.egg-info semi_plugins/*/build
 	@find semi semi_kernels semi_plugins tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +

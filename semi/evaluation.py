@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from semi.errors import PluginError, SemiError
 from semi.integration import Integration
 from semi.language_model import LanguageModel
 from semi.metrics import attribute_accuracy, rouge_l, vocabulary
 from semi.pairs import Pair
+from semi.plugins import Metric
 
 LOSS_BATCH = 32
 
@@ -55,6 +59,24 @@ def evaluate(integration: Integration, pairs: Sequence[Pair], *, generate: bool 
         attribute_accuracy=attribute_accuracy(texts, attributes, vocabulary(attributes)) if texts else None,
         texts=texts,
     )
+
+
+def apply_metric(metric: Metric, texts: Sequence[str], pairs: Sequence[Pair]) -> float:
+    """A plugin's score of generated texts, checked.
+
+    Raises:
+        PluginError: the metric failed, or gave no finite number.
+    """
+    do = "report it to the author of its plugin, or leave --metric out"
+    try:
+        score: object = metric.score(list(texts), list(pairs))
+    except SemiError:
+        raise
+    except Exception as error:
+        raise PluginError(f"the metric {metric.name} failed", got=f"{type(error).__name__}: {error}", do=do) from error
+    if not isinstance(score, int | float | np.floating) or not math.isfinite(score):
+        raise PluginError(f"the metric {metric.name} gave no score", got=repr(score), expected="a finite number", do=do)
+    return float(score)
 
 
 def caption_loss(model: LanguageModel, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]) -> float:

@@ -38,6 +38,9 @@ class Modality(ABC):
     """Names of the encoders on offer, the default first."""
     assets: ClassVar[tuple[Asset, ...]] = ()
     """What `semi fetch` brings before its encoders run."""
+    examples: ClassVar[tuple[Any, ...]] = ()
+    """Three samples as they stand in a pairs file, for `semi plugins check` to try the encoders on; without any it
+    takes those of a data set that comes with the modality."""
 
     @abstractmethod
     def encoder(self, name: str | None = None) -> Encoder:
@@ -46,7 +49,8 @@ class Modality(ABC):
     def parse(self, sample: Any, *, folder: Path | None = None) -> Any:
         """The raw sample that `encode` takes, from its form in a pairs file (inline, or a path below `folder`).
 
-        A sample that is a file should come back as a Path: the hash of the pairs then covers its content.
+        What it returned it takes as it is. A sample that is a file should come back as a Path: the hash of the pairs
+        then covers its content.
 
         Raises:
             PairsError: the sample is not one of this modality.
@@ -68,4 +72,4 @@ class Dataset(ABC):
 
     @abstractmethod
     def pairs(self, split: str = "train") -> list[Pair]:
-        """All pairs of "train", "validation" or "test", in a fixed order."""
+        """All pairs of "train", "validation" or "test", in a fixed order, samples as `Modality.parse` gives them."""

@@ -56,6 +56,7 @@ class Vectors(Modality):
 
     name = "vectors"
     instruction = "Describe this."
+    examples = ([0.1, 0.2, 0.3], [-1.0, 2.5, 0.0], [4.0, 4.0, -4.0])
 
     def encoder(self, name: str | None = None) -> Encoder:
         """The identity.

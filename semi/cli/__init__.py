@@ -9,12 +9,27 @@ import typer
 from typer.core import TyperGroup
 
 import semi
-from semi.cli import adapt, bench, chat, convert, demo, describe, doctor, encode, eval, fetch, plugins, train
+from semi.cli import (
+    adapt,
+    bench,
+    chat,
+    convert,
+    demo,
+    describe,
+    doctor,
+    encode,
+    eval,
+    fetch,
+    new_plugin,
+    plugins,
+    train,
+)
 from semi.cli._common import guard
+from semi.cli._mounted import mounted, offered
 
 
 class _Verbs(TyperGroup):
-    """All verbs: wrong usage and whatever they raise end as `guard` says."""
+    """All verbs, those of plugins after semi's own: wrong usage and whatever they raise end as `guard` says."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with guard:
@@ -23,6 +38,13 @@ class _Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with guard:
             return super().invoke(ctx)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        own = super().list_commands(ctx)
+        return own + sorted({offer.name for offer in offered()} - set(own))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or mounted(cmd_name)
 
 
 app = typer.Typer(
@@ -38,7 +60,6 @@ app = typer.Typer(
 _VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.command,
     "fetch": fetch.command,
-    "plugins": plugins.command,
     "adapt": adapt.command,
     "describe": describe.command,
     "chat": chat.command,
@@ -46,10 +67,12 @@ _VERBS: dict[str, Callable[..., None]] = {
     "encode": encode.command,
     "convert": convert.command,
     "bench": bench.command,
+    "new-plugin": new_plugin.command,
     "doctor": doctor.command,
 }
 for _name, _command in _VERBS.items():
     app.command(_name)(_command)
+app.add_typer(plugins.app, name="plugins")
 app.add_typer(train.app, name="train")
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semi.errors import InputError, SemiError
+from semi.plugins import PluginWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +29,9 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace what is in the output folder, once the new is complete.")]
 SEED = Annotated[int, typer.Option("--seed", "-s", min=0, help="The same seed gives the same result.")]
 
-_GOOD, _BAD = ("ok", "available"), ("fail", "failed", "clash", "incompatible")
-_COLOURS = dict.fromkeys(_GOOD, "green") | {"warn": "yellow"} | dict.fromkeys(_BAD, "red")
+_GOOD, _BAD = ("ok", "available", "loaded", "passed"), ("fail", "failed", "clash", "incompatible")
+_DOUBTFUL = ("warn", "blocked", "skipped")
+_COLOURS = dict.fromkeys(_GOOD, "green") | dict.fromkeys(_DOUBTFUL, "yellow") | dict.fromkeys(_BAD, "red")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SECONDS_BETWEEN_LINES = 10
 """In a log. No long wait looks like a hang, and an hour of training is 360 lines."""
@@ -38,13 +41,22 @@ class _Guard(ContextDecorator):
     """Turns wrong usage and whatever a verb raises into one message on stderr and an exit code: `with guard:`."""
 
     def __enter__(self) -> None:
+        self._showwarning = warnings.showwarning
+        warnings.showwarning = self._show
         # stderr is for semi's own messages. transformers reads these when it is imported, which no verb has done yet.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         # On some CPUs its import warns of an optional package that nothing here uses.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+    def _show(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            self._showwarning(message, category, *where, **more)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        warnings.showwarning = self._showwarning
         # Typer ends these in its own way, a closed pipe (`semi plugins | head`) without any message.
         if error is None or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
             return

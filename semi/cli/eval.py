@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from semi.cli._common import JSON, emit_json
+from semi.errors import InputError
 
 
 def command(
@@ -15,11 +16,20 @@ def command(
     pairs: Annotated[str, typer.Option("--pairs", help="A .jsonl or .csv file, or a data set's name (split test).")],
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Score N pairs, drawn with seed 0.")] = None,
     generate: Annotated[bool, typer.Option(help="Also write text: ROUGE-L and attribute accuracy.")] = True,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="Also score by a plugin's metric; can be given several times.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Score an integration: caption loss per token, ROUGE-L, attribute accuracy."""
-    from semi.evaluation import evaluate
+    """Score an integration: caption loss per token, ROUGE-L, attribute accuracy, metrics of plugins."""
+    from semi.plugins import load_metric
+
+    if metric and not generate:
+        raise InputError("a metric needs generated text", got="--metric with --no-generate", do="leave one of them out")
+    metrics = [load_metric(name) for name in dict.fromkeys(metric or ())]
+
+    from semi.evaluation import apply_metric, evaluate
     from semi.integration import Integration
     from semi.pairs_io import draw_shots, read_pairs
     from semi.plugins import load_modality
@@ -34,7 +44,7 @@ def command(
         "rouge_l": scores.rouge_l,
         "attribute_accuracy": scores.attribute_accuracy,
         "skipped": len(found.skipped),
-    }
+    } | {each.name: apply_metric(each, scores.texts, chosen) for each in metrics}
     if as_json:
         emit_json(result)
         return

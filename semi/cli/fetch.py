@@ -27,6 +27,7 @@ def command(
 ) -> None:
     """Fetch pinned models and data, verify them, and say where they are."""
     from semi.assets.lookup import all_assets, assets_named
+    from semi.plugins import skip
 
     if not (names or everything or listing):
         raise InputError("nothing named to fetch", do="give names, or --all; `semi fetch --list` shows what there is")
@@ -37,8 +38,8 @@ def command(
         known, broken = all_assets()
         wanted = list(known.values())
     if listing:
+        skip(broken)
         _show([_row(asset) for asset in wanted], as_json)
-        _tell(broken)
         return
     rows, errors = [], broken
     for asset in wanted:

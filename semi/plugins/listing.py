@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -12,13 +13,41 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 CORE = "semi-llm"
-Kind = Literal["modality", "dataset", "foundation"]
-State = Literal["available", "incompatible", "clash", "failed"]
+Kind = Literal["modality", "dataset", "foundation", "metric", "command"]
+State = Literal["available", "blocked", "incompatible", "clash", "loaded", "failed"]
 GROUPS: dict[Kind, str] = {
     "modality": "semi.modalities",
     "dataset": "semi.datasets",
     "foundation": "semi.foundations",
+    "metric": "semi.metrics",
+    "command": "semi.commands",
 }
+ALLOW_LIST = "SEMI_LOAD_PLUGINS"
+"""Names of distributions, separated by commas: where it is set, no other plugin is ever imported."""
+TAKEN: dict[Kind, frozenset[str]] = {
+    "modality": frozenset({"vectors"}),
+    "metric": frozenset({"n", "loss", "loss_shuffled", "rouge_l", "attribute_accuracy", "skipped"}),
+    "command": frozenset(
+        [
+            "adapt",
+            "bench",
+            "chat",
+            "convert",
+            "demo",
+            "describe",
+            "doctor",
+            "encode",
+            "eval",
+            "fetch",
+            "merge",
+            "new-plugin",
+            "plugins",
+            "serve",
+            "train",
+        ]
+    ),
+}
+"""Names of semi itself; a plugin that offers one of them clashes with it."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +59,20 @@ class PluginInfo:
     distribution: str
     version: str
     state: State = "available"
-    """incompatible: it wants another semi-llm; clash: two distributions, one name; failed: damaged metadata."""
+    """blocked: not in SEMI_LOAD_PLUGINS; incompatible: it wants another semi-llm; clash: two distributions, one name;
+    loaded and failed: what came of its use in this process; failed, too: damaged metadata."""
     cause: str | None = None
+    """One line: why it cannot be used."""
     fix: str | None = None
+    """What to type."""
     target: str = ""
     """The entry point's value; empty for what semi itself brings."""
+    place: str = ""
+    """The folder that its distribution is installed in."""
 
 
-def list_plugins() -> list[PluginInfo]:
-    """Everything on offer, the built-in modality `vectors` included, sorted by kind and name; imports none of it."""
+def list_offers() -> list[PluginInfo]:
+    """Everything on offer by metadata alone, whatever came of it in this process; sorted by kind and name."""
     offers = [PluginInfo("vectors", "modality", CORE, _core_version() or "unknown")]
     for distribution in _distributions():
         offers.extend(_offers(distribution))
@@ -46,8 +80,7 @@ def list_plugins() -> list[PluginInfo]:
     offers.sort(key=lambda offer: (order.index(offer.kind), offer.name, offer.distribution))
     plugins: list[PluginInfo] = []
     for _, group in groupby(offers, key=lambda offer: (offer.kind, offer.name)):
-        same = list(group)
-        plugins.extend(_clash(same) if len(same) > 1 else same)
+        plugins.extend(_clash(list(group)))
     return plugins
 
 
@@ -74,8 +107,11 @@ def _offers(distribution: metadata.Distribution) -> Iterator[PluginInfo]:
         return
     for kind, group in GROUPS.items():
         for entry in entries.select(group=group):
-            offer = PluginInfo(entry.name, kind, name, version, target=entry.value)
-            if metadata.EntryPoint.pattern.match(entry.value) is None:
+            place = str(distribution.locate_file(""))
+            offer = PluginInfo(entry.name, kind, name, version, target=entry.value, place=place)
+            if blocked := _blocked(offer):
+                yield blocked
+            elif metadata.EntryPoint.pattern.match(entry.value) is None:
                 cause = f"its entry point is not 'module' or 'module:object': {entry.value!r}"
                 yield replace(offer, state="failed", cause=cause, fix=reinstall)
             else:
@@ -103,13 +139,37 @@ def _checked(offer: PluginInfo, requirements: list[str]) -> PluginInfo:
     return offer
 
 
+def _blocked(offer: PluginInfo) -> PluginInfo | None:
+    """The offer as blocked, if there is an allow-list that does not name its distribution."""
+    listed = os.environ.get(ALLOW_LIST)
+    if listed is None:
+        return None
+    allowed = [name.strip() for name in listed.split(",") if name.strip()]
+    if canonicalize_name(offer.distribution) in map(canonicalize_name, allowed):
+        return None
+    return replace(
+        offer,
+        state="blocked",
+        cause=f"{ALLOW_LIST} does not name {offer.distribution}",
+        fix=f"{ALLOW_LIST}={','.join([*allowed, offer.distribution])}, or unset it",
+    )
+
+
 def _clash(offers: list[PluginInfo]) -> list[PluginInfo]:
-    """The offers of one name, none of them usable: which one is meant is for the user to say."""
-    owners = " and ".join(f"{offer.distribution} {offer.version}" for offer in offers)
-    cause = f"{owners} offer the same {offers[0].kind}"
-    others = [offer.distribution for offer in offers if offer.distribution != CORE]
+    """The offers of one name; where several could be used, none can: which one is meant is for the user to say."""
+    kind, name = offers[0].kind, offers[0].name
+    rivals = [offer for offer in offers if offer.state != "blocked"]
+    owners = [f"{offer.distribution} {offer.version}" for offer in rivals]
+    if name in TAKEN.get(kind, ()) and all(offer.distribution != CORE for offer in rivals):
+        owners.insert(0, f"{CORE} {_core_version() or ''}".strip())
+    if len(owners) < 2 or not rivals:
+        return offers
+    cause = f"{' and '.join(owners)} offer the same {kind}"
+    others = [offer.distribution for offer in rivals if offer.distribution != CORE]
     fix = f"uninstall all but one: pip uninstall {others[-1]}"
-    return [replace(offer, state="clash", cause=cause, fix=fix) for offer in offers]
+    if len(owners) == len(others):
+        fix += f" (or, to keep them, allow one by {ALLOW_LIST})"
+    return [replace(offer, state="clash", cause=cause, fix=fix) if offer in rivals else offer for offer in offers]
 
 
 def _core_version() -> str | None:

@@ -15,60 +15,94 @@ import pluggy
 from semi.errors import PluginError, SemiError
 from semi.modality import Dataset, Modality
 from semi.plugins import hookspecs
-from semi.plugins.hookspecs import FoundationSource
-from semi.plugins.listing import GROUPS, Kind, PluginInfo, list_plugins
+from semi.plugins.hookspecs import API_VERSION, FoundationSource
+from semi.plugins.listing import CORE, GROUPS, Kind, PluginInfo, list_offers
+from semi.plugins.metric import Metric
+from semi.plugins.state import record
+
+_EXPECTED: dict[Kind, type[Any]] = {
+    "modality": Modality,
+    "dataset": Dataset,
+    "foundation": FoundationSource,
+    "metric": Metric,
+}
 
 
-def load_modality(name: str) -> Modality:
-    """The modality that users call `name`.
+def load(kind: Kind, name: str) -> Any:
+    """The thing of that kind that users call `name`; what came of it is in `list_plugins` from then on.
 
     Raises:
-        PluginError: unknown, offered twice, made for another semi-llm, or broken.
+        PluginError: unknown, blocked, offered twice, made for another semi-llm, or broken.
     """
-    info = _find(name, "modality")
-    if info.target == "":
+    offer = _find(name, kind)
+    if offer.target == "":
         from semi.vectors import Vectors
 
         return Vectors()
-    modality: Modality = _load(info, Modality)
+    try:
+        thing = _load(offer)
+    except SemiError as error:
+        record(offer, error)
+        raise
+    record(offer)
+    return thing
+
+
+def load_modality(name: str) -> Modality:
+    """The modality that users call `name`; raises PluginError as `load` does."""
+    modality: Modality = load("modality", name)
     return modality
 
 
 def load_dataset(name: str) -> Dataset:
-    """The data set that users call `name`; raises PluginError as `load_modality` does."""
-    dataset: Dataset = _load(_find(name, "dataset"), Dataset)
+    """The data set that users call `name`; raises PluginError as `load` does."""
+    dataset: Dataset = load("dataset", name)
     return dataset
 
 
 def load_foundation(name: str) -> FoundationSource:
-    """Where the foundation that users call `name` lies; raises PluginError as `load_modality` does."""
-    source: FoundationSource = _load(_find(name, "foundation"), FoundationSource)
+    """Where the foundation that users call `name` lies; raises PluginError as `load` does."""
+    source: FoundationSource = load("foundation", name)
     return source
 
 
+def load_metric(name: str) -> Metric:
+    """The metric that users call `name`; raises PluginError as `load` does."""
+    metric: Metric = load("metric", name)
+    return metric
+
+
+def load_command(name: str) -> Any:
+    """The typer app or click command behind the verb `semi name`; raises PluginError as `load` does."""
+    return load("command", name)
+
+
 def _find(name: str, kind: Kind) -> PluginInfo:
-    """The one usable offer of that name."""
-    plugins = list_plugins()
-    known = [plugin.name for plugin in plugins if plugin.kind == kind]
-    found = next((plugin for plugin in plugins if (plugin.kind, plugin.name) == (kind, name)), None)
-    if found is None:
+    """The one usable offer of that name, among those not blocked if there are others."""
+    plugins = [plugin for plugin in list_offers() if plugin.kind == kind]
+    known = [plugin.name for plugin in plugins]
+    found = sorted((plugin for plugin in plugins if plugin.name == name), key=lambda plugin: plugin.state == "blocked")
+    if not found:
         near = get_close_matches(name, known, n=1)
         raise PluginError(
             f"unknown {kind} {name!r}",
             expected=f"one of {', '.join(dict.fromkeys(known))}" if known else f"an installed plugin with a {kind}",
             do=f"did you mean {near[0]!r}?" if near else "install the plugin that brings it; `semi plugins` lists them",
         )
-    if found.state != "available":
-        raise PluginError(f"{kind} {name!r} of {found.distribution} cannot be used: {found.cause}", do=found.fix)
-    return found
+    first = found[0]
+    if first.state != "available":
+        raise PluginError(f"{kind} {name!r} of {first.distribution} cannot be used: {first.cause}", do=first.fix)
+    return first
 
 
-def _load(info: PluginInfo, expected: type[Any]) -> Any:
-    """What the plugin's hook answers to its name: an instance of `expected` that bears this name."""
+def _load(info: PluginInfo) -> Any:
+    """What the plugin's hook answers to its name."""
     name, hook = info.name, f"semi_{info.kind}"
     title = f"{info.kind} {name!r} of {info.distribution} {info.version}"
     with _nothing_left_behind(info):
-        call = _validated(_imported(info, title), hook, info, title)
+        plugin = _imported(info, title)
+        _require_version(plugin, info, title)
+        call = _validated(plugin, hook, info, title)
         try:
             thing = call(name=name)
         except SemiError:
@@ -79,14 +113,46 @@ def _load(info: PluginInfo, expected: type[Any]) -> Any:
                 got=f"{type(error).__name__}: {error}",
                 do=_upgrade(info),
             ) from error
-        if not isinstance(thing, expected) or getattr(thing, "name", None) != name:
-            raise PluginError(
-                f"{title}: its hook {hook}(name) gave something else",
-                got=f"one named {getattr(thing, 'name', None)!r}" if isinstance(thing, expected) else repr(thing),
-                expected=f"a {expected.__name__} named {name!r}",
-                do=_upgrade(info),
-            )
+        _require_thing(thing, info, title)
     return thing
+
+
+def _require_thing(thing: object, info: PluginInfo, title: str) -> None:
+    """Refuse what is not of the kind and name that the plugin announced."""
+    if info.kind == "command":
+        fits, expected, got = _is_command(thing), "a typer.Typer or a click.Command", repr(thing)
+    else:
+        kind = _EXPECTED[info.kind]
+        called = getattr(thing, "name", None)
+        fits, expected = isinstance(thing, kind) and called == info.name, f"a {kind.__name__} named {info.name!r}"
+        got = f"one named {called!r}" if isinstance(thing, kind) else repr(thing)
+    if not fits:
+        raise PluginError(
+            f"{title}: its hook semi_{info.kind}(name) gave something else",
+            got=got,
+            expected=expected,
+            do=_upgrade(info),
+        )
+
+
+def _is_command(thing: object) -> bool:
+    """By their methods: typer has a copy of click, whose commands are no instances of click's."""
+    click = all(callable(getattr(thing, method, None)) for method in ("make_context", "invoke", "get_help"))
+    return click or hasattr(thing, "registered_commands")
+
+
+def _require_version(plugin: object, info: PluginInfo, title: str) -> None:
+    """Refuse a plugin that says it was written for other hooks than these."""
+    version = getattr(plugin, "api_version", API_VERSION)
+    if type(version) is int and version == API_VERSION:
+        return
+    newer = type(version) is int and version > API_VERSION
+    raise PluginError(
+        f"{title} was written for another version of semi's hooks",
+        got=f"api_version = {version!r}",
+        expected=f"api_version = {API_VERSION}, or none",
+        do=f"pip install --upgrade {CORE}" if newer else _upgrade(info),
+    )
 
 
 def _imported(info: PluginInfo, title: str) -> object:
@@ -119,7 +185,8 @@ def _validated(plugin: object, hook: str, info: PluginInfo, title: str) -> Calla
                 expected=f"one of {'; '.join(f'{known}{spec}' for known, spec in specs.items())}",
                 do=f"rename it to {near[0]}" if near else _upgrade(info),
             )
-        if _parameters(signature) != _parameters(specs[name]):
+        own, offered = _parameters(signature), _parameters(specs[name])
+        if offered[0] not in own or any(parameter not in offered for parameter in own):
             raise PluginError(
                 f"{title} implements the hook {name} with the wrong parameters",
                 got=f"{name}{signature}",

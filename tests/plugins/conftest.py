@@ -9,6 +9,10 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
+
+from semi.artifacts import open_output, save_tensors, write_json
+from semi.integration import Integration
 
 Install = Callable[..., Path]
 
@@ -66,3 +70,31 @@ def install(site: Path) -> Iterator[Install]:
     for name in list(sys.modules):
         if name.partition(".")[0] in modules:
             del sys.modules[name]
+
+
+@pytest.fixture
+def toy() -> Callable[..., Path]:
+    """toy(folder, modality="thing") -> a saved integration of that modality, complete but for its weights."""
+
+    def write(folder: Path, *, modality: str) -> Path:
+        record = {
+            "modality": modality,
+            "encoder": {"name": "", "id": f"{modality}/net@1"},
+            "instruction": "Describe this.",
+            "language_model": {"id": "none", "precision": "fp32", "sha256": ""},
+            "foundation": "",
+            "settings": {},
+            "support_sha256": "",
+            "metrics": {},
+            "alignment": {"kind": "identity", "d_in": 4, "d_out": 4},
+            "projector": {"d_in": 4, "d_hidden": 4, "d_lm": 4},
+            "memory": [],
+            "adapter": None,
+        }
+        with open_output(folder, kind=Integration.KIND, config={}) as output:
+            write_json(output.path / Integration.FILES[0], record)
+            save_tensors(output.path / Integration.FILES[1], {"memory.embeddings": torch.zeros(1, 4)})
+            output.finish(Integration.FILES, {})
+        return folder
+
+    return write

@@ -7,9 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from semi.cli import app
+from semi_kernels import configurations, dispatch
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -63,7 +65,18 @@ def test_doctor_tells_a_good_plugin_from_a_broken_one(install):
 def test_every_check_is_one_line_and_tells_what_to_do(install):
     install("fake-broken", offers=["broken"], code="raise RuntimeError('one\\ntwo')")
     _, found = checks()
-    assert {"semi", "python", "torch", "transformers", "triton", "bitsandbytes", "gpu", "cpu", "cache"} <= set(found)
+    assert {
+        "semi",
+        "python",
+        "torch",
+        "transformers",
+        "triton",
+        "bitsandbytes",
+        "gpu",
+        "kernels",
+        "cpu",
+        "cache",
+    } <= set(found)
     for check in found.values():
         assert set(check) == {"name", "state", "cause", "fix"}
         assert "\n" not in check["cause"]
@@ -107,6 +120,48 @@ def test_an_installed_core_elsewhere_is_noticed(site):
     code, found = checks()
     assert code == 1
     assert str(site / "semi") in found["semi"]["cause"]
+
+
+KERNELS = {
+    None: ("ok", "the PyTorch reference, because there is no GPU (SEMI_KERNELS=auto)"),
+    "reference": ("ok", "the PyTorch reference, because SEMI_KERNELS=reference"),
+    "fast": ("fail", "got 'fast', expected auto, triton, reference"),
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize("chosen", KERNELS)
+def test_doctor_tells_what_computes_and_why(monkeypatch, chosen):
+    monkeypatch.delenv("SEMI_KERNELS", raising=False)
+    if chosen:
+        monkeypatch.setenv("SEMI_KERNELS", chosen)
+    state, cause = KERNELS[chosen]
+    found = checks()[1]["kernels"]
+    assert found["state"] == state
+    assert cause in found["cause"]
+
+
+def test_doctor_tells_why_triton_cannot_run(monkeypatch):
+    monkeypatch.setenv("SEMI_KERNELS", "triton")
+    monkeypatch.setattr(dispatch, "has_triton", lambda: False)
+    found = checks()[1]["kernels"]
+    assert (found["state"], found["fix"]) == ("fail", "unset SEMI_KERNELS")
+    assert "triton is not installed" in found["cause"]
+
+
+def test_doctor_names_the_gpu_and_the_configuration_nearest_to_it(monkeypatch):
+    triton = pytest.importorskip("triton")
+    monkeypatch.delenv("SEMI_KERNELS", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: torch.zeros(*size))
+    monkeypatch.setattr(configurations, "gpu", lambda device: configurations.Gpu("NVIDIA RTX 9999", (9, 0), 128, 2**17))
+    monkeypatch.setattr(dispatch, "use_triton", lambda *tensors: True)
+    found = checks()[1]["kernels"]
+    expected = f"Triton {triton.__version__} on NVIDIA RTX 9999, configured as NVIDIA H200 (SEMI_KERNELS=auto)"
+    assert (found["state"], found["cause"]) == ("ok", expected)
+    monkeypatch.setattr(dispatch, "use_triton", lambda *tensors: False)
+    found = checks()[1]["kernels"]
+    assert (found["state"], found["fix"]) == ("warn", "pip install 'semi-llm[kernels]'")
 
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch):

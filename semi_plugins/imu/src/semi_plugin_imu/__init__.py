@@ -1,0 +1,1 @@
+"""Inertial measurements for semi: modality "imu", data sets "imu" and "basic-motions"."""

@@ -1,0 +1,1 @@
+"""Where measurements come from: arrays, tables in files, rosbags, LeRobot data sets."""

@@ -1,0 +1,1 @@
+"""Satellite pictures for semi: modality "satellite" and data set "land-cover"."""
