@@ -71,7 +71,12 @@ def standing_in(on: Gpu) -> Iterator[None]:
 
 @cache
 def shipped() -> tuple[dict[str, Any], ...]:
-    """Every configuration file: {"gpu", "backend", "capability", "measured", "fused_lora": [...]}."""
+    """Every configuration file: {"gpu", "backend", "capability", "measured", "fused_lora": [entry, ...]}.
+
+    An entry holds for weights that are "dense" or "4-bit" and up to `rows` rows, the first that fits: its BM, BK,
+    num_warps, num_stages, and BN as a list, widest first, from which `few_rows` takes one. measured: false where nobody
+    has timed it on that GPU.
+    """
     folder = resources.files("semi_kernels") / "configs"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
     return tuple(json.loads(file.read_text()) for file in files)

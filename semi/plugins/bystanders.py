@@ -21,13 +21,21 @@ class PluginWarning(UserWarning):
 
 
 def load_all(kinds: Collection[Kind]) -> tuple[list[Any], list[SemiError]]:
-    """Everything of these kinds that is not blocked, and the errors of what cannot be used."""
+    """Everything of these kinds that is not blocked, and the errors of what cannot be used.
+
+    It is loaded in another process first: a plugin that hangs or ends the process is an error, too.
+    """
+    from semi.plugins.check import that_end_the_process
+
+    offers = [offer for offer in list_offers() if offer.kind in kinds and offer.state != "blocked"]
+    fatal = {(p.kind, p.name): p for p in that_end_the_process([p for p in offers if p.state == "available"])}
     loaded: list[Any] = []
     broken: list[SemiError] = []
-    for offer in list_offers():
-        if offer.kind not in kinds or offer.state == "blocked":
-            continue
+    for offer in offers:
         try:
+            if plugin := fatal.get((offer.kind, offer.name)):
+                title = f"{plugin.kind} {plugin.name!r} of {plugin.distribution} {plugin.version}"
+                raise PluginError(f"{title}: {plugin.cause}", do=plugin.fix)
             loaded.append(load(offer.kind, offer.name))
         except SemiError as error:
             broken.append(error)

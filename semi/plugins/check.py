@@ -25,6 +25,7 @@ LOAD_LIMIT = 10.0
 """Seconds for the import of a plugin and the answers of its hooks."""
 CONFORMANCE_LIMIT = 900.0
 """Seconds for trying all encoders of a modality; speech takes seconds a sample."""
+_FATAL = "loading it"
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); from semi.plugins.probe import main; main()"
 
 
@@ -88,6 +89,15 @@ def check_source(folder: Path) -> list[Checked]:
         return _check(mine, path, conformance=True)
 
 
+def that_end_the_process(offers: Sequence[PluginInfo]) -> list[PluginInfo]:
+    """Those of the offers that hang or kill a process which loads them: no try can catch that."""
+    task = {"load": [(offer.kind, offer.name) for offer in offers]}
+    if _answers(task, sys.path, LOAD_LIMIT).ending is None:  # nearly always: all of them in one process, in a second
+        return []
+    plugins = [checked.plugin for checked in _check(offers, sys.path)]
+    return [plugin for plugin in plugins if plugin.cause is not None and plugin.cause.startswith(_FATAL)]
+
+
 def _check(offers: Sequence[PluginInfo], path: Sequence[str], *, conformance: bool = False) -> list[Checked]:
     """One process for each plugin (a distribution and its entry point), and one for each modality that is tried."""
     loaded: dict[PluginInfo, PluginInfo] = {offer: offer for offer in offers}
@@ -115,7 +125,7 @@ def _loaded(offers: Sequence[PluginInfo], path: Sequence[str]) -> list[PluginInf
             results.append(replace(offer, state=line["state"], cause=line["cause"], fix=line["fix"]))
         else:
             fix = f"pip install --upgrade {offer.distribution}, or report it to its authors"
-            results.append(replace(offer, state="failed", cause=f"loading it {answers.ending}", fix=fix))
+            results.append(replace(offer, state="failed", cause=f"{_FATAL} {answers.ending}", fix=fix))
     return results
 
 

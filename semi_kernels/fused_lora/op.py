@@ -167,14 +167,14 @@ def checked_indices(indices: Tensor, count: int, who: str, name: str, of: str) -
     """Integers from 0 to count - 1.
 
     On a GPU, looking at them waits for it. So that is done once for each content of a tensor, and not while a graph is
-    recorded or a program traced.
+    recorded or a program traced. An inference tensor does not tell when its content changes: it is looked at each time.
     """
     if indices.is_floating_point() or indices.dtype == torch.bool:
         raise TypeError(f"{who}: got {name} of {indices.dtype}, expected an integer dtype")
     if torch.compiler.is_compiling() or (indices.is_cuda and torch.cuda.is_current_stream_capturing()):
         return
-    seen = (indices._version, count)
-    if indices.numel() and getattr(indices, "_semi_checked", None) != seen:
+    seen = None if indices.is_inference() else (indices._version, count)
+    if indices.numel() and (seen is None or getattr(indices, "_semi_checked", None) != seen):
         least, most = int(indices.min()), int(indices.max())
         if least < 0 or most >= count:
             raise ValueError(f"{who}: got {name} from {least} to {most}, expected 0 to {count - 1}, {of}")

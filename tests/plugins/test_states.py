@@ -168,6 +168,17 @@ class TestBystanders:
             skip(load_all(["modality"])[1])
         assert "SEMI_STRICT_PLUGINS=1" in caught.value.expected
 
+    def test_one_that_hangs_or_ends_the_process_is_skipped_too(self, install, monkeypatch):
+        monkeypatch.setattr("semi.plugins.check.LOAD_LIMIT", 2.0)
+        install("fake-hangs", offers=["hangs"], code="import time; time.sleep(600)")
+        install("fake-dies", offers=["dies"], code="import os; os._exit(3)")
+        loaded, broken = load_all(["modality"])
+        assert "thing" in {thing.name for thing in loaded}
+        found = "; ".join(error.what for error in broken)
+        assert "modality 'hangs' of fake-hangs 1.0: loading it hangs: no end after 2 seconds" in found
+        assert "modality 'dies' of fake-dies 1.0: loading it ended the process with exit code 3" in found
+        assert "modality 'broken' of fake-broken 1.0 cannot be imported" in found
+
     def test_blocked_ones_are_not_in_the_way(self, monkeypatch):
         monkeypatch.setenv("SEMI_LOAD_PLUGINS", "fake-thing")
         assert load_all(["modality"])[1] == []

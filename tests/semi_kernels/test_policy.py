@@ -60,6 +60,26 @@ def test_every_shipped_configuration_serves_every_shape() -> None:
                             assert b.BK % 64 == 0  # a whole block of NF4
 
 
+@pytest.mark.parametrize(
+    ("changed", "blocks"),
+    [
+        ({}, (64, 64, 64, 4)),
+        ({"itemsize": 4}, (16, 16, 64, 4)),  # no tensor cores
+        ({"itemsize": 4, "layout": "dense"}, (16, 32, 64, 4)),
+        ({"straddling": True}, (32, 16, 64, 4)),
+        ({"rank": 80}, (64, 32, 64, 4)),
+        ({"rank": 144}, (16, 32, 64, 8)),
+        ({"M": 16}, (16, 64, 128, 4)),
+        ({"M": 16, "rank": 96}, (16, 64, 64, 4)),
+    ],
+    ids=str,
+)
+def test_tiles_fit_into_registers(changed: dict[str, Any], blocks: tuple[int, ...]) -> None:
+    sizes: dict[str, Any] = {"M": 128, "N": 32768, "layout": "nf4", "itemsize": 2, "rank": 48}
+    b = few_rows(H200, **(sizes | changed))
+    assert (b.BM, b.BN, b.BK, b.num_warps) == blocks
+
+
 def test_columns_are_split_until_every_multiprocessor_has_work() -> None:
     def columns(N: int) -> int:
         return few_rows(H200, M=1, N=N, layout="nf4", itemsize=2, rank=32).BN

@@ -140,6 +140,16 @@ def test_absorb_refuses_what_does_not_fit() -> None:
         absorb(R, torch.zeros(4, 8), torch.zeros(8, 2))
 
 
+def test_inference_tensors_have_no_version(kernels: pytest.MonkeyPatch) -> None:
+    with torch.inference_mode():
+        arguments = make(Case(G=3), torch.float32)
+        y = fused_lora(**arguments)
+        assert torch.equal(y, fused_lora(**arguments))
+        arguments["rows"][0] = 7
+        with pytest.raises(ValueError, match=r"rows from [01] to 7"):
+            fused_lora(**arguments)
+
+
 def test_rows_changed_in_place_are_looked_at_again(kernels: pytest.MonkeyPatch) -> None:
     arguments = refused()
     fused_lora(**arguments)
