@@ -163,7 +163,7 @@ class _Found:
 def _look(out: Path) -> _Found:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is not a folder", got="a file", do="name another --out")
-    if not out.is_dir() or not any(entry.name != LOCK for entry in out.iterdir()):
+    if not out.is_dir() or all(_is_first_trace(entry.name) for entry in out.iterdir()):
         return _Found(None, {})
     manifest = _json_or_none(out / MANIFEST)
     runs = {folder: _json_or_none(folder / RUN) for folder in (out / NEW, out)}
@@ -179,6 +179,11 @@ def _look(out: Path) -> _Found:
             do="name another --out (--force never empties such a folder)",
         )
     return found
+
+
+def _is_first_trace(name: str) -> bool:
+    """What a run leaves behind that was killed before run.json stood: its lock, and run.json half written."""
+    return name == LOCK or (name.startswith(f".{RUN}.") and name.endswith(PARTIAL))
 
 
 def _place(out: Path, begun: Mapping[str, Any], *, force: bool) -> tuple[Path, bool]:

@@ -287,3 +287,11 @@ def test_run_json_tells_people_what_was_begun(tmp_path: Path) -> None:
         begun = json.loads((output.path / "run.json").read_text())
     assert begun["config"] == {"seed": 7}
     assert begun["kind"] == "integration"
+
+
+def test_a_run_killed_while_it_wrote_run_json_is_no_obstacle(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".run.json.123.part").write_text('{"ki')
+    with open_output(out, kind="embeddings", config={}) as folder:
+        assert not folder.resuming
