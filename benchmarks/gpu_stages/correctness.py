@@ -91,7 +91,7 @@ def _close(context: Context, numerics: Any, case: Case) -> None:
         except AssertionError as wrong:
             # The gradients of a 16-bit layer are products of rounded numbers, and eager's own are near the limit.
             error, peers = (numerics.rms(result.double() - reference) for result in (got, peer))
-            if name != "y" and bool(error <= 1.1 * peers) and case.dtype != "fp32":
+            if name != "y" and bool(error <= 2 * peers) and case.dtype != "fp32":
                 continue
             raise AssertionError(f"{name}: {wrong}") from wrong
 

@@ -53,5 +53,6 @@ def test_one_name_fetches_all_it_needs() -> None:
 
 def test_registered_under_its_name() -> None:
     (found,) = [plugin for plugin in list_plugins() if plugin.kind == "foundation" and plugin.name == "smollm2-135m"]
-    assert (found.distribution, found.state) == ("semi-plugin-smollm2", "available")
+    assert found.distribution == "semi-plugin-smollm2"
+    assert found.state in ("available", "loaded")  # by an earlier test of the same process
     assert load_foundation("smollm2-135m").folder == Path(FOLDER)
