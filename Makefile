@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.semi-is-installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard semi_plugins/*/pyproject.toml))
+# Plugins whose file formats are an extra: the tests read those formats.
+FORMATS := semi_plugins/imu[ros,lerobot] semi_plugins/astro[fits] semi_plugins/satellite[geotiff]
 
 # Threads that wait by sleeping: up to 10 times faster on two cores when anything else runs.
 export OMP_WAIT_POLICY := PASSIVE
@@ -25,11 +27,11 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard semi_plugins/*/pyproject.tom
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -c constraints.txt setuptools wheel
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation \
-		-e '.[nf4,kernels,plot,parquet,dev]' $(addprefix -e ./,$(PLUGINS))
+		-e '.[nf4,kernels,plot,parquet,dev]' $(addprefix -e ./,$(PLUGINS) $(FORMATS))
 	@touch $@
 
 test: $(STAMP)
-	@$(BIN)/semi fetch smollm2-135m text image molecules
+	@$(BIN)/semi fetch smollm2-135m text image molecules imu basic-motions
 	@TRITON_INTERPRET=0 $(BIN)/python -m semi_kernels.compile_gate --quiet
 	@$(BIN)/python -m pytest
 
