@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.semi-is-installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard semi_plugins/*/pyproject.toml))
 # Plugins whose file formats are an extra: the tests read those formats.
-FORMATS := semi_plugins/imu[ros,lerobot] semi_plugins/astro[fits] semi_plugins/satellite[geotiff]
+FORMATS := semi_plugins/imu[ros,lerobot] semi_plugins/astro[fits] semi_plugins/satellite[geotiff] semi_plugins/video[film]
 
 # Threads that wait by sleeping: up to 10 times faster on two cores when anything else runs.
 export OMP_WAIT_POLICY := PASSIVE

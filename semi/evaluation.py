@@ -13,7 +13,7 @@ from torch import Tensor
 from semi.errors import PluginError, SemiError
 from semi.integration import Integration
 from semi.language_model import LanguageModel
-from semi.metrics import attribute_accuracy, rouge_l, vocabulary
+from semi.metrics import attribute_accuracy, bleu_4, cider_d, meteor, rouge_l, vocabulary
 from semi.pairs import Pair
 from semi.plugins import Metric
 
@@ -30,6 +30,9 @@ class Evaluation:
     loss_shuffled: float
     """The same with each caption given to another sample: what is left when the sample says nothing."""
     rouge_l: float | None
+    bleu_4: float | None
+    meteor: float | None
+    cider_d: float | None
     attribute_accuracy: float | None
     """None where the pairs have no attributes."""
     texts: list[str]
@@ -40,7 +43,7 @@ def evaluate(integration: Integration, pairs: Sequence[Pair], *, generate: bool 
     """Score an integration on pairs whose samples are parsed.
 
     Args:
-        generate: also write text for each sample (ROUGE-L, attribute accuracy); the slow part.
+        generate: also write text for each sample, which the scores of text need; the slow part.
     """
     embeddings = integration.embed([pair.sample for pair in pairs])
     instructions = [pair.instruction or integration.record.instruction for pair in pairs]
@@ -56,6 +59,9 @@ def evaluate(integration: Integration, pairs: Sequence[Pair], *, generate: bool 
         loss=loss,
         loss_shuffled=shuffled,
         rouge_l=rouge_l(texts, captions) if texts else None,
+        bleu_4=bleu_4(texts, captions) if texts else None,
+        meteor=meteor(texts, captions) if texts else None,
+        cider_d=cider_d(texts, captions) if texts else None,
         attribute_accuracy=attribute_accuracy(texts, attributes, vocabulary(attributes)) if texts else None,
         texts=texts,
     )

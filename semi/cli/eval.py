@@ -15,14 +15,14 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `semi adapt` wrote.")],
     pairs: Annotated[str, typer.Option("--pairs", help="A .jsonl or .csv file, or a data set's name (split test).")],
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Score N pairs, drawn with seed 0.")] = None,
-    generate: Annotated[bool, typer.Option(help="Also write text: ROUGE-L and attribute accuracy.")] = True,
+    generate: Annotated[bool, typer.Option(help="Also write text and score it.")] = True,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Also score by a plugin's metric; can be given several times.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Score an integration: caption loss per token, ROUGE-L, attribute accuracy, metrics of plugins."""
+    """Score an integration: caption loss per token, scores of generated text, metrics of plugins."""
     from semi.plugins import load_metric
 
     if metric and not generate:
@@ -42,6 +42,9 @@ def command(
         "loss": scores.loss,
         "loss_shuffled": scores.loss_shuffled,
         "rouge_l": scores.rouge_l,
+        "bleu_4": scores.bleu_4,
+        "meteor": scores.meteor,
+        "cider_d": scores.cider_d,
         "attribute_accuracy": scores.attribute_accuracy,
         "skipped": len(found.skipped),
     } | {each.name: apply_metric(each, scores.texts, chosen) for each in metrics}

@@ -8,27 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from semi.errors import PairsError
+from semi.errors import AssetError, PairsError
 from semi.modality import Encoder
+from semi.testing import ModalityConformance
 
 from semi_plugin_image.assets import EFFICIENTNET
 from semi_plugin_image.encoder import preprocess
 from semi_plugin_image.modality import ImageModality
+from semi_plugin_image.shared import efficientnet_lite0
 
 needs_weights = pytest.mark.skipif(not EFFICIENTNET.present(), reason="run: semi fetch efficientnet-lite0-weights")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A disc on white, the disc a little smaller, and stripes."""
-    folder, rows, columns = tmp_path_factory.mktemp("pictures"), *np.mgrid[:96, :96]
-    for name, dark in {
-        "disc": np.hypot(rows - 48, columns - 48) < 30,
-        "smaller": np.hypot(rows - 48, columns - 48) < 27,
-        "stripes": columns % 12 < 6,
-    }.items():
-        Image.fromarray(np.where(dark, 40, 255).astype(np.uint8)).save(folder / f"{name}.png")
-    return [str(folder / f"{name}.png") for name in ("disc", "smaller", "stripes")]
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +25,29 @@ def encoder() -> Encoder:
     return ImageModality().encoder()
 
 
-def test_preprocessing(tmp_path: Path) -> None:
-    Image.new("RGB", (10, 10), (255, 0, 127)).save(tmp_path / "a.png")
-    pixels = preprocess(tmp_path / "a.png")
+def test_preprocessing() -> None:
+    pixels = preprocess(Image.new("RGB", (10, 10), (255, 0, 127)))
     assert pixels.shape == (3, 224, 224)
     np.testing.assert_allclose(pixels[:, 100, 100], [1.0, -0.498 / 0.502, (127 / 255 - 0.498) / 0.502], atol=1e-6)
 
 
 @pytest.mark.assets
 @needs_weights
-def test_the_published_file_is_read_once(encoder: Encoder, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_published_file_is_read_once(encoder: Encoder, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "load", None)
     np.testing.assert_array_equal(ImageModality().encoder().encode(files), encoder.encode(files))
 
 
 @pytest.mark.assets
 @needs_weights
-def test_alike_is_near(encoder: Encoder, files: list[str]) -> None:
+def test_alike_is_near(encoder: Encoder, files: list[Path]) -> None:
     disc, smaller, stripes = encoder.encode(files)
     assert np.linalg.norm(disc - smaller) < 0.5 * np.linalg.norm(disc - stripes)
 
 
 @pytest.mark.assets
 @needs_weights
-def test_a_picture_does_not_feel_its_batch(encoder: Encoder, files: list[str]) -> None:
+def test_a_picture_does_not_feel_its_batch(encoder: Encoder, files: list[Path]) -> None:
     together = encoder.encode(files)
     assert together.dtype == np.float32
     np.testing.assert_array_equal(together, np.concatenate([encoder.encode([file]) for file in files]))
@@ -68,7 +56,7 @@ def test_a_picture_does_not_feel_its_batch(encoder: Encoder, files: list[str]) -
 
 @pytest.mark.assets
 @needs_weights
-def test_grid_is_row_by_row_and_its_mean_is_the_vector(encoder: Encoder, files: list[str], tmp_path: Path) -> None:
+def test_grid_is_row_by_row_and_its_mean_is_the_vector(encoder: Encoder, files: list[Path], tmp_path: Path) -> None:
     grid = ImageModality().encoder("efficientnet-lite0-grid")
     assert grid.id != encoder.id
     np.testing.assert_allclose(grid.encode(files).mean(1), encoder.encode(files), atol=1e-5)
@@ -84,6 +72,40 @@ def test_grid_is_row_by_row_and_its_mean_is_the_vector(encoder: Encoder, files: 
 
 @pytest.mark.assets
 @needs_weights
-def test_unreadable_picture_is_named(encoder: Encoder, files: list[str]) -> None:
+def test_unreadable_picture_is_named(encoder: Encoder, files: list[Path]) -> None:
     with pytest.raises(PairsError, match="does not exist"):
         encoder.encode([files[0], "gone.png"])
+
+
+@pytest.mark.assets
+@needs_weights
+def test_another_plugin_gives_it_pictures_of_its_own(encoder: Encoder) -> None:
+    def flag(colours: tuple[str, str], side: int) -> Image.Image:
+        image = Image.new("RGB", (side, side), colours[0])
+        image.paste(colours[1], (0, 0, side // 2, side))
+        return image
+
+    flags = efficientnet_lite0("flags/efficientnet-lite0@1", flag)
+    rows = flags.encode([("red", "blue"), ("red", "white")])
+    assert (flags.id, flags.width, rows.shape) == ("flags/efficientnet-lite0@1", 1280, (2, 1280))
+    assert np.ptp(rows, axis=0).max() > 0.1
+    grid = efficientnet_lite0("flags/grid@1", flag, grid=True).encode([("red", "blue")])
+    np.testing.assert_allclose(grid.mean(1), rows[:1], atol=1e-5)
+
+
+def test_weights_that_were_not_fetched_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMI_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="efficientnet-lite0-weights"):
+        efficientnet_lite0("flags/efficientnet-lite0@1", lambda sample, side: sample)
+
+
+@pytest.mark.assets
+@needs_weights
+class TestEfficientNet(ModalityConformance):
+    modality = ImageModality()
+    refused = ("gone.png", 7, ["a.png"])
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _files(cls, files: list[Path]) -> None:
+        cls.samples = files

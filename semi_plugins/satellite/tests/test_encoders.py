@@ -1,4 +1,4 @@
-"""The three encoders; CLIP's vision tower on tiny random weights, in both layouts it comes in."""
+"""The three encoders; CLIP's vision tower on tiny random weights (tests of semi-plugin-image try all its layouts)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from semi.errors import ArtifactError, InputError, PairsError
+from semi.errors import InputError, PairsError
 from semi.modality import Encoder
 from semi_plugin_image.assets import EFFICIENTNET
+from semi_plugin_image.clip import MEAN, STD
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from semi_plugin_satellite.modality import Satellite
 from semi_plugin_satellite.pictures import as_pixels
-from semi_plugin_satellite.remoteclip import HUB, MEAN, RENAMED, STD, load_clip
+from semi_plugin_satellite.remoteclip import FILE, HUB, load_clip
 from semi_plugin_satellite.texture import N_PATTERNS, SIDE, WIDTH, Texture, statistics
 
 needs_weights = pytest.mark.skipif(not EFFICIENTNET.present(), reason="run: semi fetch efficientnet-lite0-weights")
@@ -46,36 +46,6 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     tiny().save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def openclip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model as OpenCLIP saves it, the text tower beside it."""
-    tensors = {"logit_scale": torch.tensor(4.6), "token_embedding.weight": torch.zeros(5, 4)}
-    stacked: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in tiny().state_dict().items():
-        bare = name.removeprefix("vision_model.")
-        if bare == "visual_projection.weight":
-            tensors["visual.proj"] = tensor.T.contiguous()
-        elif found := re.match(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)", bare):
-            key = f"visual.transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}"
-            stacked.setdefault(key, {})[found[2]] = tensor
-        elif not bare.endswith("position_ids"):
-            tensors[f"visual.{_openclip_name(bare)}"] = tensor
-    tensors |= {key: torch.cat([parts[part] for part in "qkv"]) for key, parts in stacked.items()}
-    path = tmp_path_factory.mktemp("openclip") / "tiny.pt"
-    torch.save(tensors, path)
-    return path
-
-
-def _openclip_name(name: str) -> str:
-    """The name that the table of the encoder turns into this one."""
-    for pattern, new in RENAMED:
-        back = re.sub(r"\\\\(\d)", r"(\\d+)", re.escape(new))
-        if found := re.match(back, name):
-            bare = pattern.strip("^$").replace("\\.", ".").replace("(\\d+)", "{}").replace("(\\d)", "{}")
-            return bare.format(*found.groups()) + name[found.end() :]
-    raise AssertionError(name)
 
 
 @pytest.fixture(scope="module", params=["efficientnet-lite0", "texture", "remoteclip"])
@@ -147,31 +117,10 @@ def test_embeddings_are_those_of_the_model(clip_folder: Path, scenes: Sequence[P
     np.testing.assert_allclose(load_clip(str(clip_folder)).encode([scenes[2]]), expected, atol=1e-5)
 
 
-def test_both_layouts_are_one_network(
-    clip_folder: Path, openclip_file: Path, scenes: Sequence[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEMI_CACHE", str(tmp_path))
-    one, other = load_clip(str(clip_folder)), load_clip(str(openclip_file))
-    np.testing.assert_allclose(one.encode(scenes), other.encode(scenes), atol=1e-5)
-    assert one.id != other.id  # by the weights' file
-
-
-def test_what_is_no_clip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_folder: Path) -> None:
-    monkeypatch.setenv("SEMI_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ArtifactError, match=r"no config\.json"):
-        load_clip(str(tmp_path))
-    torch.save({"layer1.weight": torch.zeros(2, 2)}, tmp_path / "resnet.pt")
-    with pytest.raises(ArtifactError, match="vision tower of CLIP"):
-        load_clip(str(tmp_path / "resnet.pt"))
-    (tmp_path / "config.json").write_text((clip_folder / "config.json").read_text())
-    save_file({"layer1.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ArtifactError, match="vision tower of CLIP"):
-        load_clip(str(tmp_path))
-
-
 def test_hub_that_cannot_be_reached_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise OSError("out of reach")
+    def offline(source: str, file: str) -> str:
+        assert file == FILE
+        raise OSError(f"{source} is out of reach")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     with pytest.raises(InputError, match=re.escape(HUB)) as error:

@@ -7,10 +7,10 @@ from typing import Any
 
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
-from semi_plugin_image.modality import ImageModality
+from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0
 
 from semi_plugin_astro.morphology import Morphology
-from semi_plugin_astro.photographs import as_html, open_photograph
+from semi_plugin_astro.photographs import as_html, open_photograph, open_squared
 
 HUB = "mwalmsley/zoobot-encoder-convnext_nano"
 
@@ -21,7 +21,7 @@ class Astro(Modality):
     name = "astro"
     instruction = "Describe this astronomical object."
     encoders = ("efficientnet-lite0", "morphology", "zoobot")
-    assets = ImageModality.assets  # of "efficientnet-lite0" alone
+    assets = (EFFICIENTNET,)  # of "efficientnet-lite0" alone
 
     def encoder(self, name: str | None = None) -> Encoder:
         """EfficientNet-lite0 (1280), shape and colour statistics ("morphology", 96), or a ConvNeXt from a hub.
@@ -44,9 +44,7 @@ class Astro(Modality):
             raise InputError("the modality astro has no such encoder", got=name, expected=expected)
         if kind == "morphology":
             return Morphology()
-        from semi_plugin_astro.network import SkyNetwork
-
-        return SkyNetwork(ImageModality().encoder("efficientnet-lite0"))
+        return efficientnet_lite0("astro/efficientnet-lite0@1", open_squared)
 
     def parse(self, sample: Any, *, folder: Path | None = None) -> Path:
         """The absolute path of a photograph, given absolutely or relative to `folder`; it is read to be sure of it.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+from semi_plugin_image.shared import Standardised
 
 from semi_plugin_astro.photographs import as_pixels
 
@@ -15,11 +14,9 @@ SIDE = 128
 RINGS, MODES, BINS, SCALES = 16, 4, 16, 5
 WIDTH = 96
 CONSTANTS = "morphology.json"
-CLIP = 3.0
-"""Standard deviations at which a statistic is cut, so that one odd photograph cannot outweigh everything."""
 
 
-class Morphology:
+class Morphology(Standardised):
     """How light is spread over a photograph, (n, 96), float32; each statistic centred and divided by its deviation.
 
     The square of 128 pixels around the photograph gives: mean and deviation of light in 16 rings (32); strength of
@@ -30,25 +27,13 @@ class Morphology:
     Constants come from the photographs of the train split of the data set "deep-sky"; no caption has a say in them.
     """
 
-    id = "astro/morphology@1"
-    width = WIDTH
-
     def __init__(self) -> None:
-        constants = json.loads(resources.files(__package__).joinpath(CONSTANTS).read_text("utf-8"))
-        self._centre = np.array(constants["centre"])
-        self._deviation = np.array(constants["deviation"])
+        super().__init__("astro/morphology@1", statistics_of_file, resources.files(__package__).joinpath(CONSTANTS))
 
-    def encode(self, samples: Sequence[Any]) -> np.ndarray:
-        """Embeddings (n, 96), float32, of n files.
 
-        Raises:
-            PairsError: a file cannot be read.
-        """
-        rows = np.empty((len(samples), WIDTH), np.float32)
-        for row, sample in zip(rows, samples, strict=True):
-            values = (statistics(as_pixels(sample, SIDE)) - self._centre) / self._deviation
-            row[:] = np.clip(values, -CLIP, CLIP)
-        return rows
+def statistics_of_file(path: str | Path) -> np.ndarray:
+    """The raw numbers (96,), float64, of a file."""
+    return statistics(as_pixels(path, SIDE))
 
 
 def statistics(pixels: np.ndarray) -> np.ndarray:

@@ -29,9 +29,18 @@ def squared(image: Image.Image, side: int) -> Image.Image:
     return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color="black")
 
 
+def open_squared(path: str | Path, side: int) -> Image.Image:
+    """A file as the encoders see it.
+
+    Raises:
+        PairsError: it cannot be read.
+    """
+    return squared(open_photograph(path), side)
+
+
 def as_pixels(path: str | Path, side: int) -> np.ndarray:
     """The squared photograph as (side, side, 3), float32, 0 to 1."""
-    return np.asarray(squared(open_photograph(path), side), np.float32) / 255
+    return np.asarray(open_squared(path, side), np.float32) / 255
 
 
 def as_html(path: str | Path, side: int = 128) -> str:

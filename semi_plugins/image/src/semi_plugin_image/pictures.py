@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from semi.errors import PairsError
 
+AsSquare = Callable[[Any, int], Image.Image]
+"""A sample, and a side in pixels, to a square picture of that side in RGB."""
 DO = "give the path of a PNG, JPEG, WebP, GIF, BMP or TIFF picture"
 
 
@@ -40,6 +44,15 @@ def open_picture(path: str | Path) -> Image.Image:
 def squared(image: Image.Image, side: int) -> Image.Image:
     """The whole picture, undistorted, in a white square of `side` pixels."""
     return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color="white")
+
+
+def open_squared(path: str | Path, side: int) -> Image.Image:
+    """A picture file as the encoders see it.
+
+    Raises:
+        PairsError: it cannot be read.
+    """
+    return squared(open_picture(path), side)
 
 
 def difference_hash(image: Image.Image) -> int:

@@ -20,6 +20,7 @@ from torch.nn.functional import linear
 
 from semi.artifacts import load_tensors
 from semi.assets import as_safetensors
+from semi_plugin_molecules.salts import read_parent
 from semi_plugin_molecules.smiles import read_smiles
 
 WIDTH = 300
@@ -61,10 +62,12 @@ class DMPNNEncoder:
     which depends on how the SMILES string is written; all else depends on the molecule only.
     """
 
-    id = "molecules/dmpnn@1"
     width = WIDTH
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, *, whole: bool = False) -> None:
+        """whole: with the counter-ions and solvents of salts and solvates, which `salts.parent` leaves out."""
+        self.id = "molecules/dmpnn-whole@1" if whole else "molecules/dmpnn@2"
+        self._read = read_smiles if whole else read_parent
         self._weights = load_weights(checkpoint)
 
     @torch.inference_mode()
@@ -78,7 +81,7 @@ class DMPNNEncoder:
         """
         embeddings = np.empty((len(samples), self.width), dtype=np.float32)
         for row, smiles in zip(embeddings, samples, strict=True):
-            row[:] = fingerprint(read_smiles(smiles), self._weights).numpy()
+            row[:] = fingerprint(self._read(smiles), self._weights).numpy()
         return embeddings
 
 

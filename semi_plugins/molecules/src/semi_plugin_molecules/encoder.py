@@ -12,6 +12,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from semi.errors import InputError
+from semi_plugin_molecules.salts import read_parent
 from semi_plugin_molecules.smiles import read_smiles
 
 BITS, RADIUS = 2048, 2
@@ -33,9 +34,10 @@ class MorganEncoder:
     depends on that sample alone.
     """
 
-    id = "molecules/morgan@1"
-
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        """whole: with the counter-ions and solvents of salts and solvates, which `salts.parent` leaves out."""
+        self.id = "molecules/morgan-whole@1" if whole else "molecules/morgan@2"
+        self._read = read_smiles if whole else read_parent
         constants = json.loads(resources.files(__package__).joinpath(CONSTANTS).read_text("utf-8"))
         self.morgan_weight = float(constants["morgan_weight"])
         self.names = [row["name"] for row in constants["descriptors"]]
@@ -55,7 +57,7 @@ class MorganEncoder:
         """
         embeddings = np.zeros((len(samples), self.width), dtype=np.float32)
         for row, smiles in zip(embeddings, samples, strict=True):
-            molecule = read_smiles(smiles)
+            molecule = self._read(smiles)
             row[:BITS] = self.morgan_weight * morgan(molecule)
             values = squash(descriptor_values(molecule, self.descriptors), self.log)
             row[BITS:] = self.weight * standardise(values, self.centre, self.deviation)

@@ -7,9 +7,9 @@ from typing import Any
 
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
-from semi_plugin_image.modality import ImageModality
+from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0
 
-from semi_plugin_satellite.pictures import as_html, open_scene
+from semi_plugin_satellite.pictures import as_html, open_scene, open_squared
 from semi_plugin_satellite.texture import Texture
 
 
@@ -19,7 +19,7 @@ class Satellite(Modality):
     name = "satellite"
     instruction = "Describe this satellite image."
     encoders = ("efficientnet-lite0", "texture", "remoteclip")
-    assets = ImageModality.assets  # of "efficientnet-lite0" alone
+    assets = (EFFICIENTNET,)  # of "efficientnet-lite0" alone
 
     def encoder(self, name: str | None = None) -> Encoder:
         """EfficientNet-lite0 (1280), colour and texture statistics ("texture", 217), or RemoteCLIP from a hub.
@@ -42,9 +42,7 @@ class Satellite(Modality):
             raise InputError("the modality satellite has no such encoder", got=name, expected=expected)
         if kind == "texture":
             return Texture()
-        from semi_plugin_satellite.network import SceneNetwork
-
-        return SceneNetwork(ImageModality().encoder("efficientnet-lite0"))
+        return efficientnet_lite0("satellite/efficientnet-lite0@1", open_squared)
 
     def parse(self, sample: Any, *, folder: Path | None = None) -> Path:
         """The absolute path of a picture, given absolutely or relative to `folder`; it is read to be sure of it.

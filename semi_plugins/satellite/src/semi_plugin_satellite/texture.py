@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+from semi_plugin_image.shared import Standardised
 
 from semi_plugin_satellite.pictures import as_pixels
 
@@ -15,8 +14,6 @@ SIDE = 128
 WIDTH = 217
 HUES, SATURATIONS, VALUES, ORIENTATIONS = 8, 3, 3, 8
 CONSTANTS = "texture.json"
-CLIP = 3.0
-"""Standard deviations at which a statistic is cut, so that one odd picture cannot outweigh everything."""
 
 
 def _rotation_classes() -> np.ndarray:
@@ -30,7 +27,7 @@ PATTERNS = _rotation_classes()
 N_PATTERNS = int(PATTERNS.max()) + 1  # 36
 
 
-class Texture:
+class Texture(Standardised):
     """Colours and fine structure of a picture, (n, 217), float32; each statistic centred and divided by its deviation.
 
     The square of 128 pixels around the picture gives: a joint histogram of hue, saturation and value (72); histograms
@@ -40,25 +37,13 @@ class Texture:
     Constants come from the pictures of the train split of the data set "land-cover"; no caption has a say in them.
     """
 
-    id = "satellite/texture@1"
-    width = WIDTH
-
     def __init__(self) -> None:
-        constants = json.loads(resources.files(__package__).joinpath(CONSTANTS).read_text("utf-8"))
-        self._centre = np.array(constants["centre"])
-        self._deviation = np.array(constants["deviation"])
+        super().__init__("satellite/texture@1", statistics_of_file, resources.files(__package__).joinpath(CONSTANTS))
 
-    def encode(self, samples: Sequence[Any]) -> np.ndarray:
-        """Embeddings (n, 217), float32, of n files.
 
-        Raises:
-            PairsError: a file cannot be read.
-        """
-        rows = np.empty((len(samples), WIDTH), np.float32)
-        for row, sample in zip(rows, samples, strict=True):
-            values = (statistics(as_pixels(sample, SIDE)) - self._centre) / self._deviation
-            row[:] = np.clip(values, -CLIP, CLIP)
-        return rows
+def statistics_of_file(path: str | Path) -> np.ndarray:
+    """The raw numbers (217,), float64, of a file."""
+    return statistics(as_pixels(path, SIDE))
 
 
 def statistics(pixels: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
+from semi_plugin_text.pooling import encode_by_length
+
 MAX_TOKENS = 256  # sentence_bert_config.json of the model; longer texts are cut
-BATCH = 64
 
 
 class MiniLM:
@@ -39,16 +39,7 @@ class MiniLM:
     def encode(self, samples: Sequence[Any]) -> np.ndarray:
         """Embeddings (n, 384), float32, of n strings; an empty list gives (0, 384)."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(samples))]
-        # Padding changes the arithmetic in the last digits, so a batch holds texts of one token count and needs none.
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for index, ids in enumerate(tokens):
-            by_length[len(ids)].append(index)
-        result = np.empty((len(tokens), self.width), dtype=np.float32)
-        for group in by_length.values():
-            for start in range(0, len(group), BATCH):
-                rows = group[start : start + BATCH]
-                result[rows] = self._forward(torch.tensor([tokens[row] for row in rows]))
-        return result
+        return encode_by_length(tokens, self.width, self._forward)
 
     @torch.inference_mode()
     def _forward(self, ids: torch.Tensor) -> np.ndarray:

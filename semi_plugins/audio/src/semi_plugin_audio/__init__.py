@@ -1,0 +1,1 @@
+"""Sounds as a modality of semi."""

@@ -1,0 +1,1 @@
+"""Video for semi: modality "video" and data sets of captioned clips."""
