@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from semi.assets.onnx import read_onnx
 from semi.errors import ArtifactError, AssetError, InputError
 from semi.modality import Encoder
 from transformers import PatchTSTConfig, PatchTSTForPrediction, PatchTSTModel
@@ -19,7 +20,6 @@ from transformers import PatchTSTConfig, PatchTSTForPrediction, PatchTSTModel
 from semi_plugin_imu import plugin
 from semi_plugin_imu.assets import RIANN
 from semi_plugin_imu.modality import Imu
-from semi_plugin_imu.onnx_weights import read_onnx
 from semi_plugin_imu.riann import gru
 from semi_plugin_imu.statistics import BANDS, CHANNELS, FEATURES, variance_in_bands
 

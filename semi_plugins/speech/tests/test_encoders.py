@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from semi.assets.onnx import read_onnx
 from semi.errors import ArtifactError, InputError
 from transformers import HubertModel, WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -17,7 +18,6 @@ from semi_plugin_speech.assets import OPENWAKEWORD, RESEMBLYZER, WHISPER_PARTS
 from semi_plugin_speech.ctranslate2_file import encoder_tensors, read_variables
 from semi_plugin_speech.mel import mel_filters
 from semi_plugin_speech.modality import PARTS, Speech
-from semi_plugin_speech.onnx_weights import read_initializers
 from semi_plugin_speech.pitch import pitch
 from semi_plugin_speech.resemblyzer import partials
 from semi_plugin_speech.whisper import Whisper, hub_encoder, log_mel
@@ -191,7 +191,7 @@ def test_a_broken_file_of_ctranslate2_is_named(size: int) -> None:
 def test_a_broken_onnx_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\x3a\xff\xff\x03abc")
     with pytest.raises(ArtifactError, match="cannot be read as ONNX"):
-        read_initializers(tmp_path / "model.onnx")
+        read_onnx(tmp_path / "model.onnx")
 
 
 def test_mel_bands_have_equal_areas() -> None:

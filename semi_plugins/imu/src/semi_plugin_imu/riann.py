@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from semi.artifacts import rebuilding
+from semi.assets.onnx import read_onnx
 from torch import Tensor
 
-from semi_plugin_imu.onnx_weights import read_onnx
 from semi_plugin_imu.sources.reading import read_sample
 
 RATE = 50.0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from semi.artifacts import rebuilding
+from semi.assets.onnx import read_onnx
 from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, leaky_relu, max_pool2d
 
-from semi_plugin_speech.onnx_weights import read_initializers
 from semi_plugin_speech.reading import read_sample
 
 RATE, HOP, SIZE = 16_000, 160, 512
@@ -46,12 +46,12 @@ class OpenWakeWord:
         Raises:
             ArtifactError: a file is damaged or another.
         """
-        tensors = {name: torch.from_numpy(values) for name, values in read_initializers(spectrum).items()}
+        tensors = {name: torch.from_numpy(values) for name, values in read_onnx(spectrum).items()}
         with rebuilding(spectrum, "spectrum"):
             self._real, self._imaginary, self._mel = (
                 tensors[name] for name in ("0.stft.conv_real.weight", "0.stft.conv_imag.weight", "1.melW")
             )
-        tensors = {name: torch.from_numpy(values) for name, values in read_initializers(network).items()}
+        tensors = {name: torch.from_numpy(values) for name, values in read_onnx(network).items()}
         with rebuilding(network, "network"):
             names = ["model/conv2d/Conv2D", *(f"model/conv2d_{layer}/Conv2D" for layer in range(1, LAYERS))]
             self._layers = [(tensors[f"{name}_weights_fused_bn"], tensors[f"{name}_bias_fused_bn"]) for name in names]

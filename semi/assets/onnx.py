@@ -1,4 +1,4 @@
-"""Tensors out of an ONNX file, without the packages onnx and protobuf: one file of known layout is read here.
+"""The weights in an ONNX file, for encoders that have a forward pass of their own: no onnx, protobuf or onnxruntime.
 
 Protocol Buffers: a message is a sequence of fields, each a tag (number << 3 | wire type) and a value.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from semi.errors import ArtifactError
 
 # Field numbers of onnx.proto3.
