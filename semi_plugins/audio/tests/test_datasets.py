@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from semi.errors import ArtifactError, InputError
 from semi.modality import Dataset
+from semi.splits import SPLITS
 from semi_plugin_speech.sound import Sound
-from semi_plugin_speech.splits import SPLITS
 
 from semi_plugin_audio.captions import caption, measured
 from semi_plugin_audio.effects import SoundEffects

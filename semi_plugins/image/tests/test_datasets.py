@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semi.errors import InputError
+from semi.splits import SPLITS, splits_by_hash
 
 from semi_plugin_image import emoji, tuxpaint
 from semi_plugin_image.assets import EMOJI, TUXPAINT
 from semi_plugin_image.emoji import Emoji
-from semi_plugin_image.grouped import MAX_BITS, SPLITS, PictureDataset, groups, splits_of
+from semi_plugin_image.grouped import MAX_BITS, PictureDataset, groups
 from semi_plugin_image.pictures import difference_hash, open_picture
 from semi_plugin_image.tuxpaint import TuxPaint
 
@@ -80,7 +81,7 @@ def test_one_role_is_one_motif() -> None:
 def test_what_shares_a_key_shares_a_split_in_any_order(pictures: list[tuple[frozenset[str], int]], rng) -> None:  # type: ignore[no-untyped-def]
     def split(order: list[int]) -> dict[int, str]:
         keys, hashes = [pictures[i][0] for i in order], [pictures[i][1] for i in order]
-        return dict(zip(order, splits_of(groups(keys, hashes), keys), strict=True))
+        return dict(zip(order, splits_by_hash(groups(keys, hashes), keys), strict=True))
 
     order = list(range(len(pictures)))
     splits = split(order)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semi.errors import InputError
+from semi.splits import SPLITS
 
 from semi_plugin_speech.assets import KTUBERLING, TUXPAINT
 from semi_plugin_speech.captions import LANGUAGES, caption, voice_of
 from semi_plugin_speech.ktuberling import KTuberling, spoken
 from semi_plugin_speech.recorded import RecordedWords
-from semi_plugin_speech.splits import SPLITS, splits_of
 from semi_plugin_speech.tuxpaint import TuxPaintSpeech, clean
 
 BOTH = [
@@ -77,14 +77,6 @@ def test_voices_by_their_pitch(hertz: int, voice: str | None) -> None:
     tone = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 8))
     assert voice_of(np.asarray(tone), 16_000) == voice
     assert voice_of(np.random.default_rng(0).normal(size=16_000), 16_000) is None
-
-
-@given(st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), min_size=1, max_size=3), max_size=12))
-def test_what_shares_a_key_shares_a_split(keys: list[frozenset[str]]) -> None:
-    found = splits_of(keys)
-    for one, its_split in zip(keys, found, strict=True):
-        for other, other_split in zip(keys, found, strict=True):
-            assert its_split == other_split or not one & other
 
 
 @pytest.mark.assets

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from semi.errors import InputError
 from semi.modality import Dataset
+from semi.splits import SPLITS
 from semi_plugin_image.assets import EMOJI
-from semi_plugin_image.grouped import SPLITS
 
 from semi_plugin_video.assets import WESNOTH
 from semi_plugin_video.modality import Video

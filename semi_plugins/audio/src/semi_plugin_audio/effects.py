@@ -12,10 +12,10 @@ from pathlib import Path
 from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import SPLITS, groups_of, splits_by_hash
 from semi_plugin_speech.assets import TUXPAINT
 from semi_plugin_speech.reading import read_file
 from semi_plugin_speech.sound import SECONDS, Sound
-from semi_plugin_speech.splits import SPLITS, splits_of
 from semi_plugin_speech.tuxpaint import clean
 
 from semi_plugin_audio.assets import LMMS, SONIC_PI
@@ -81,7 +81,7 @@ def _build(sonic_pi: Path, lmms: Path, tuxpaint: Path) -> dict[str, list[Pair]]:
             usable.append((effect, sound))
     keys = [{*effect.keys, sha256(effect.path.read_bytes()).hexdigest()} for effect, _ in usable]
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
-    for (effect, sound), split in zip(usable, splits_of(keys), strict=True):
+    for (effect, sound), split in zip(usable, splits_by_hash(groups_of(keys), keys), strict=True):
         text, slots = caption(effect.place, effect.sound, effect.kind, measured(sound))
         splits[split].append(Pair(effect.path, text, attributes=slots))
     return splits

@@ -14,6 +14,7 @@ from semi.assets import Asset, cache_dir
 from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import SPLITS
 from semi_plugin_speech.sound import SECONDS, Sound
 
 from semi_plugin_audio.assets import FLUID, TIM
@@ -21,7 +22,6 @@ from semi_plugin_audio.captions import caption, measured
 from semi_plugin_audio.general_midi import belongs, instrument
 from semi_plugin_audio.soundfont import DRUMS, SoundFont
 
-SPLITS = ("train", "validation", "test")
 FONTS = (
     (FLUID, "usr/share/fluidr3mono-gm-soundfont/FluidR3Mono_GM.sf3"),
     (TIM, "usr/share/sounds/sf2/TimGM6mb.sf2"),

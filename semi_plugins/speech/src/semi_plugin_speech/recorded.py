@@ -15,11 +15,11 @@ from semi.assets import cache_dir
 from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import SPLITS, groups_of, splits_by_hash
 
 from semi_plugin_speech.captions import caption, voice_of
 from semi_plugin_speech.reading import read_file
 from semi_plugin_speech.sound import SECONDS
-from semi_plugin_speech.splits import SPLITS, splits_of
 
 RATE = 16_000
 VERSION = 1
@@ -84,7 +84,7 @@ def _build(dataset: type[RecordedWords], folder: Path) -> dict[str, list[Pair]]:
     for its_keys, recording in zip(keys, usable, strict=True):
         its_keys.add(f"content {heard[recording.place]['content']}")
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
-    for recording, split in zip(usable, splits_of(keys), strict=True):
+    for recording, split in zip(usable, splits_by_hash(groups_of(keys), keys), strict=True):
         voice = heard[recording.place]["voice"]
         text, slots = caption(recording.place, recording.words, recording.language, voice)
         splits[split].append(Pair(recording.path, text, attributes=slots))
