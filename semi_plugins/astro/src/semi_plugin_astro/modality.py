@@ -7,10 +7,10 @@ from typing import Any
 
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
-from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0
+from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0, thumbnail
 
 from semi_plugin_astro.morphology import Morphology
-from semi_plugin_astro.photographs import as_html, open_photograph, open_squared
+from semi_plugin_astro.photographs import open_photograph, open_squared
 
 HUB = "mwalmsley/zoobot-encoder-convnext_nano"
 
@@ -62,4 +62,4 @@ class Astro(Modality):
 
     def draw(self, sample: Any) -> str:
         """A thumbnail."""
-        return as_html(sample)
+        return thumbnail(open_photograph(sample), Path(sample).name)

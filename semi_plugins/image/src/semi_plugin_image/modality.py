@@ -10,7 +10,7 @@ from semi.modality import Encoder, Modality
 
 from semi_plugin_image.assets import EFFICIENTNET
 from semi_plugin_image.layout import layout
-from semi_plugin_image.pictures import DO, as_html, open_picture, open_squared
+from semi_plugin_image.pictures import DO, open_picture, open_squared, thumbnail
 from semi_plugin_image.shared import clip, efficientnet_lite0
 
 HUB = "openai/clip-vit-base-patch32"
@@ -64,4 +64,4 @@ class ImageModality(Modality):
 
     def draw(self, sample: Any) -> str:
         """A thumbnail."""
-        return as_html(sample)
+        return thumbnail(open_picture(sample), Path(sample).name)

@@ -41,9 +41,9 @@ def open_picture(path: str | Path) -> Image.Image:
         raise PairsError(f"The picture {path} cannot be read.", got=error, expected="a picture file", do=DO) from error
 
 
-def squared(image: Image.Image, side: int) -> Image.Image:
-    """The whole picture, undistorted, in a white square of `side` pixels."""
-    return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color="white")
+def squared(image: Image.Image, side: int, around: str = "white") -> Image.Image:
+    """The whole picture, undistorted, in a square of `side` pixels with that colour around it."""
+    return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color=around)
 
 
 def open_squared(path: str | Path, side: int) -> Image.Image:
@@ -62,11 +62,10 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def as_html(path: str | Path, side: int = 128) -> str:
+def thumbnail(image: Image.Image, name: str, side: int = 128) -> str:
     """A self-contained <img> of at most `side` pixels."""
-    image = open_picture(path)
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(Path(path).name)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'

@@ -17,7 +17,7 @@ from semi.modality import Encoder
 
 from semi_plugin_image.assets import EFFICIENTNET
 from semi_plugin_image.constants import Standardised, fit
-from semi_plugin_image.pictures import AsSquare, difference_hash, open_picture, squared
+from semi_plugin_image.pictures import AsSquare, difference_hash, open_picture, squared, thumbnail
 from semi_plugin_image.pretrained import load_pretrained, require_hub
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "open_picture",
     "require_hub",
     "squared",
+    "thumbnail",
 ]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
-from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0
+from semi_plugin_image.shared import EFFICIENTNET, efficientnet_lite0, thumbnail
 
-from semi_plugin_satellite.pictures import as_html, open_scene, open_squared
+from semi_plugin_satellite.pictures import open_scene, open_squared
 from semi_plugin_satellite.texture import Texture
 
 
@@ -60,4 +60,4 @@ class Satellite(Modality):
 
     def draw(self, sample: Any) -> str:
         """A thumbnail."""
-        return as_html(sample)
+        return thumbnail(open_scene(sample), Path(sample).name)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from html import escape
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
-from semi_plugin_image.pictures import open_picture
+from PIL import Image
+from semi_plugin_image import shared
 
 from semi_plugin_satellite.geotiff import needs_rasterio, read_geotiff
 
@@ -21,12 +18,12 @@ def open_scene(path: str | Path) -> Image.Image:
         PairsError: no such file, or one that cannot be read.
         InputError: such a GeoTIFF, and rasterio is not installed.
     """
-    return read_geotiff(Path(path)) if needs_rasterio(Path(path)) else open_picture(path)
+    return read_geotiff(Path(path)) if needs_rasterio(Path(path)) else shared.open_picture(path)
 
 
 def squared(image: Image.Image, side: int) -> Image.Image:
     """The whole picture, undistorted, in a square of `side` pixels; black around it, as where a scene has no data."""
-    return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color="black")
+    return shared.squared(image, side, around="black")
 
 
 def open_squared(path: str | Path, side: int) -> Image.Image:
@@ -41,13 +38,3 @@ def open_squared(path: str | Path, side: int) -> Image.Image:
 def as_pixels(path: str | Path, side: int) -> np.ndarray:
     """The squared picture as (side, side, 3), float32, 0 to 1."""
     return np.asarray(open_squared(path, side), np.float32) / 255
-
-
-def as_html(path: str | Path, side: int = 128) -> str:
-    """A self-contained <img> of at most `side` pixels."""
-    image = open_scene(path)
-    image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(Path(path).name)}" src="data:image/png;base64,{data}">'
