@@ -7,8 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 from zlib import crc32
 
+from semi.errors import InputError
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+def require_split(dataset: str, split: str) -> None:
+    """Refuse what is none of `SPLITS`.
+
+    Raises:
+        InputError: names the data set and the splits there are.
+    """
+    if split not in SPLITS:
+        raise InputError(f"the data set {dataset} has no such split", got=split, expected=", ".join(SPLITS))
 
 
 def groups_of(keys: Sequence[Iterable[str]], links: Iterable[tuple[int, int]] = ()) -> list[int]:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semi.splits import SPLITS, groups_of, splits_by_hash
+from semi.errors import InputError
+from semi.splits import SPLITS, groups_of, require_split, splits_by_hash
 
 KEYS = st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), min_size=1, max_size=3), min_size=1, max_size=12)
 LINKS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=4)
@@ -47,3 +49,13 @@ def test_about_a_tenth_each_is_held_out() -> None:
     sizes = Counter(splits_by_hash(groups_of(keys), keys))
     assert set(sizes) == set(SPLITS)
     assert all(400 < sizes[split] < 600 for split in ("validation", "test"))
+
+
+@given(st.text(max_size=12))
+def test_only_the_three_splits_are_known(name: str) -> None:
+    if name in SPLITS:
+        require_split("birds", name)
+        return
+    with pytest.raises(InputError, match="the data set birds has no such split") as error:
+        require_split("birds", name)
+    assert "train, validation, test" in str(error.value)

@@ -14,8 +14,8 @@ from semi.modality import Modality
 from semi.pairs import Pair
 from semi.pairs_io.records import COLUMNS, Problem, brief, read_csv, read_jsonl, refuse, refuse_empty
 from semi.pairs_io.writing import pairs_sha256
+from semi.splits import SPLITS
 
-SPLITS = ("train", "validation", "test")
 _READERS = {".jsonl": read_jsonl, ".csv": read_csv}
 _NAME = re.compile(r"([\w-]+)(?::(\w+))?")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 from semi_plugin_image.grouped import groups
 from semi_plugin_image.pictures import difference_hash
 
@@ -33,8 +33,7 @@ class DeepSky(Dataset):
             InputError: another split.
             AssetError: an asset has not been fetched.
         """
-        if split not in SHARES:
-            raise InputError("the data set deep-sky has no such split", got=split, expected=", ".join(SHARES))
+        require_split(self.name, split)
         return list(build(STELLARIUM.path(NEBULAE), OPENNGC.path("pyongc/ongc.db"))[split])
 
 

@@ -9,10 +9,9 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
-from semi.splits import SPLITS, groups_of, splits_by_hash
+from semi.splits import SPLITS, groups_of, require_split, splits_by_hash
 from semi_plugin_speech.assets import TUXPAINT
 from semi_plugin_speech.reading import read_file
 from semi_plugin_speech.sound import SECONDS, Sound
@@ -66,8 +65,7 @@ class SoundEffects(Dataset):
             InputError: no split of that name.
             AssetError: a collection has not been fetched.
         """
-        if split not in SPLITS:
-            raise InputError("the data set sound-effects has no such split", got=split, expected=", ".join(SPLITS))
+        require_split(self.name, split)
         return list(_build(*(asset.folder() for asset in self.assets))[split])
 
 

@@ -11,10 +11,9 @@ from zlib import crc32
 import numpy as np
 from semi.artifacts import read_json, write_bytes, write_json
 from semi.assets import Asset, cache_dir
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
-from semi.splits import SPLITS
+from semi.splits import require_split
 from semi_plugin_speech.sound import SECONDS, Sound
 
 from semi_plugin_audio.assets import FLUID, TIM
@@ -50,8 +49,7 @@ class Instruments(Dataset):
             InputError: no split of that name.
             AssetError: the sound fonts have not been fetched.
         """
-        if split not in SPLITS:
-            raise InputError("the data set instruments has no such split", got=split, expected=", ".join(SPLITS))
+        require_split(self.name, split)
         return [pair for asset, file in FONTS for part, pair in _notes(asset, asset.path(file)) if part == split]
 
 

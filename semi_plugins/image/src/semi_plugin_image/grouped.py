@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
-from semi.splits import SPLITS, groups_of, splits_by_hash
+from semi.splits import groups_of, require_split, splits_by_hash
 
 from semi_plugin_image.pictures import difference_hash, open_picture
 
@@ -44,8 +43,7 @@ class PictureDataset(Dataset):
             InputError: no split of that name.
             AssetError: the pictures have not been fetched.
         """
-        if split not in SPLITS:
-            raise InputError(f"The data set {self.name} has no such split.", got=split, expected=", ".join(SPLITS))
+        require_split(self.name, split)
         folder = self.assets[0].folder()
         return [
             Pair(sample=picture.path, caption=picture.caption, attributes={"category": picture.category})

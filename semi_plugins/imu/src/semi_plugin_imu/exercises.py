@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 
 from semi_plugin_imu.assets import WATCH
 from semi_plugin_imu.captions import caption, pace_of
@@ -57,8 +57,7 @@ class Exercises(Dataset):
             InputError: another split.
             AssetError: the asset has not been fetched.
         """
-        if split not in PEOPLE:
-            raise InputError(f"the data set imu has no split {split!r}", got=split, expected=", ".join(PEOPLE))
+        require_split(self.name, split)
         return list(_build(WATCH.path(FILE))[split])
 
 

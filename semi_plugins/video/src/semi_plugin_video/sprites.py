@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 from semi.assets import cache_dir
-from semi.errors import InputError
 from semi.modality import Dataset
 from semi.pairs import Pair
+from semi.splits import require_split
 from semi_plugin_image.grouped import groups
 from semi_plugin_image.shared import difference_hash
 
@@ -50,8 +50,7 @@ class Sprites(Dataset):
             InputError: no split of that name.
             AssetError: the game's pictures have not been fetched.
         """
-        if split not in SHARES:
-            raise InputError(f"The data set {self.name} has no such split.", got=split, expected=", ".join(SHARES))
+        require_split(self.name, split)
         folder = cache_dir() / "clips" / f"{self.name}-{WESNOTH.archives[0].version.replace(':', '_')}-{VERSION}"
         pairs = []
         for animation, its_split in _split(WESNOTH.path(CORE)):
