@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -27,10 +27,9 @@ def specimens() -> Iterator[Specimen]:
     yield Specimen("strided", partial(householder, strided(5, 77), empty(77, 7), empty(7, 7), False))
 
 
-def _permuted(launch: object, dtype: str, d: int, undo: bool, rounds: tuple[int, ...]) -> Specimen:
+def _permuted(launch: Callable[..., object], dtype: str, d: int, undo: bool, rounds: tuple[int, ...]) -> Specimen:
     def index() -> Tensor:
         return empty(*rounds, d, dtype=torch.int64)
 
-    assert callable(launch)
     call = partial(launch, empty(512, d, dtype=dtype), index(), index(), empty(*rounds, d), undo)
     return Specimen(f"{dtype} d={d}{' undone' if undo else ''}", call)
