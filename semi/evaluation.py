@@ -13,7 +13,8 @@ from torch import Tensor
 from semi.errors import PluginError, SemiError
 from semi.integration import Integration
 from semi.language_model import LanguageModel
-from semi.metrics import attribute_accuracy, bleu_4, cider_d, meteor, rouge_l, vocabulary
+from semi.metrics import attribute_accuracy, bleu_4, cider_d, cosine, meteor, rouge_l, vocabulary
+from semi.modality import Encoder
 from semi.pairs import Pair
 from semi.plugins import Metric
 
@@ -35,35 +36,47 @@ class Evaluation:
     cider_d: float | None
     attribute_accuracy: float | None
     """None where the pairs have no attributes."""
+    cosine: float | None
+    """Mean cosine of the text encoder's embeddings of generated and true captions; None without a text encoder."""
     texts: list[str]
     """Generated text for each pair; empty if none was asked for."""
+    nats: list[float]
+    """Of each pair's caption, its own sample given, summed over the caption's tokens."""
+    tokens: list[int]
+    """Of each pair's caption; `loss` is the sum of `nats` over the sum of these."""
 
 
-def evaluate(integration: Integration, pairs: Sequence[Pair], *, generate: bool = True) -> Evaluation:
+def evaluate(
+    integration: Integration, pairs: Sequence[Pair], *, generate: bool = True, text_encoder: Encoder | None = None
+) -> Evaluation:
     """Score an integration on pairs whose samples are parsed.
 
     Args:
         generate: also write text for each sample, which the scores of text need; the slow part.
+        text_encoder: what measures how near the texts are in meaning, e.g. `foundation.text_encoder`.
     """
     embeddings = integration.embed([pair.sample for pair in pairs])
     instructions = [pair.instruction or integration.record.instruction for pair in pairs]
     captions = [pair.caption for pair in pairs]
     soft = integration.soft(embeddings)
     model = integration.language_model
-    loss = caption_loss(model, soft, instructions, captions)
+    nats, tokens = caption_nats(model, soft, instructions, captions)
     shuffled = caption_loss(model, soft, instructions, captions[1:] + captions[:1])
     texts = integration.texts(embeddings, instructions) if generate else []
     attributes = [pair.attributes for pair in pairs]
     return Evaluation(
         n=len(pairs),
-        loss=loss,
+        loss=float(nats.sum() / tokens.sum()),
         loss_shuffled=shuffled,
         rouge_l=rouge_l(texts, captions) if texts else None,
         bleu_4=bleu_4(texts, captions) if texts else None,
         meteor=meteor(texts, captions) if texts else None,
         cider_d=cider_d(texts, captions) if texts else None,
         attribute_accuracy=attribute_accuracy(texts, attributes, vocabulary(attributes)) if texts else None,
+        cosine=cosine(texts, captions, text_encoder) if texts and text_encoder else None,
         texts=texts,
+        nats=nats.tolist(),
+        tokens=tokens.tolist(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from semi.metrics.attributes import attribute_accuracy, vocabulary
 from semi.metrics.cider import cider_d
+from semi.metrics.cosine import cosine
 from semi.metrics.overlap import bleu_4, meteor, rouge_l
 
-__all__ = ["attribute_accuracy", "bleu_4", "cider_d", "meteor", "rouge_l", "vocabulary"]
+__all__ = ["attribute_accuracy", "bleu_4", "cider_d", "cosine", "meteor", "rouge_l", "vocabulary"]
