@@ -22,6 +22,7 @@ from semi.cli import (
     fetch,
     new_plugin,
     plugins,
+    study,
     train,
 )
 from semi.cli._common import guard
@@ -74,6 +75,7 @@ for _name, _command in _VERBS.items():
     app.command(_name)(_command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(train.app, name="train")
+app.add_typer(study.app, name="study")
 
 
 def _show_version(wanted: bool) -> None:

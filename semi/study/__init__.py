@@ -1,0 +1,1 @@
+"""Studies: many adaptations on the same data, side by side, resumable, with honest statistics."""

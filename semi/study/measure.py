@@ -1,0 +1,115 @@
+"""One cell: shots, an adaptation, and what it is worth on the held-out samples."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semi.adaptation import adapt
+from semi.artifacts import config_hash, read_manifest
+from semi.errors import SemiError
+from semi.evaluation import Evaluation, evaluate
+from semi.foundation import Foundation
+from semi.integration import Integration
+from semi.metrics import attribute_accuracy, vocabulary
+from semi.modality import Modality
+from semi.pairs import Pair
+from semi.plugins import load_foundation
+from semi.study.config import read_settings
+from semi.study.results import Line
+
+SCORES = ("loss", "loss_shuffled", "rouge_l", "bleu_4", "meteor", "cider_d", "attribute_accuracy", "cosine")
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An integration made for a cell."""
+
+    integration: Integration
+    support: list[Pair]
+    seconds: float
+
+
+@lru_cache(maxsize=1)
+def foundation_in_memory(name: str) -> Foundation:
+    """The foundation, kept for the next cell."""
+    return Foundation.load(name)
+
+
+def foundation_sha256(name: str) -> str:
+    """Of all files of a foundation, without loading it; raises as `Foundation.load`."""
+    folder = Path(name) if Path(name).is_dir() else load_foundation(name).folder
+    return config_hash(read_manifest(folder, Foundation.KIND)["files"])
+
+
+def make(
+    foundation: Foundation, modality: Modality, support: list[Pair], settings: dict[str, Any], seed: int
+) -> Adapted:
+    """Adapt, on the clock. Pairs left out tell nothing new where there are held-out samples: no diagnosis."""
+    chosen = read_settings(settings, seed=seed)
+    begun = time.perf_counter()
+    integration = adapt(foundation, modality, support, settings=chosen)
+    return Adapted(integration, support, time.perf_counter() - begun)
+
+
+def score(foundation: Foundation, integration: Integration, held_out: Sequence[Pair], generate: int) -> Evaluation:
+    """Losses over all held-out pairs, scores of text over the first `generate` of them.
+
+    Raises:
+        SemiError: the loss is not finite.
+    """
+    encoder = foundation.text_encoder
+    everything = evaluate(integration, held_out, generate=generate >= len(held_out), text_encoder=encoder)
+    if not all(map(math.isfinite, (everything.loss, everything.loss_shuffled))):
+        raise SemiError("the loss is not finite", got=everything.loss, do="lower the learning rate of the method")
+    if not 0 < generate < len(held_out):
+        return everything
+    some = evaluate(integration, held_out[:generate], text_encoder=encoder)
+    of_losses = {name: getattr(everything, name) for name in ("n", "loss", "loss_shuffled", "nats", "tokens")}
+    return replace(some, **of_losses)
+
+
+def as_line(
+    foundation: Foundation, made: Adapted, scores: Evaluation, held_out: Sequence[Pair], seconds: float
+) -> Line:
+    """Everything that was measured, JSON-able; `seconds` were spent on scoring."""
+    shots, truths = {pair.caption for pair in made.support}, [pair.caption for pair in held_out]
+    wrong, facts = facts_missed(scores.texts, held_out)
+    return {
+        "n": scores.n,
+        **{name: getattr(scores, name) for name in SCORES},
+        "nats": [round(value, 5) for value in scores.nats],
+        "tokens": scores.tokens,
+        "texts": scores.texts,
+        "facts_missed": wrong,
+        "facts": facts,
+        "seconds": round(made.seconds, 3),
+        "seconds_scoring": round(seconds, 3),
+        "shots": len(made.support),
+        "steps": made.integration.record.settings["steps"],
+        "lr": made.integration.record.settings["lr"],
+        "captions_shots": len(shots),
+        "captions_held_out": len(set(truths)),
+        "captions_shared": sum(caption in shots for caption in truths) / len(truths),
+        "foundation_sha256": foundation.sha256,
+        "versions": {"semi": version("semi-llm"), "torch": torch.__version__},
+        "device": str(foundation.language_model.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def facts_missed(texts: Sequence[str], pairs: Sequence[Pair]) -> tuple[list[int], list[int]]:
+    """For each text the attributes that it does not state, and how many its pair has."""
+    attributes = [pair.attributes for pair in pairs[: len(texts)]]
+    values = vocabulary(attributes)
+    counts = [len(one) for one in attributes]
+    shares = [attribute_accuracy([t], [a], values) or 0.0 for t, a in zip(texts, attributes, strict=True)]
+    return [n - round(share * n) for n, share in zip(counts, shares, strict=True)], counts
