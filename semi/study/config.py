@@ -55,6 +55,8 @@ class TargetConfig(Strict):
     test: Path | None = None
     encoder: str | None = None
     """One of the modality's; None: its default."""
+    width: PositiveInt | None = None
+    """Map the embeddings to this width, at random and with orthonormal rows or columns; None: as they are."""
     held_out: PositiveInt = 128
     """Test samples, drawn with seed 0: the same for every cell. All of them if there are no more."""
 

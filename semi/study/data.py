@@ -31,6 +31,8 @@ class Prepared:
     train: Path
     test: Path
     held_out: int
+    width: int | None
+    """What the embeddings are mapped to, see `mapped`."""
     sha256: str
     """Of both splits' pairs and the encoder."""
     n_train: int
@@ -83,7 +85,7 @@ def prepare(config: TargetConfig, folder: Path, progress: Callable[[int, int, st
         sizes.append(len(pairs))
     train, test = places
     digest = config_hash([modality.name, encoder.id, *hashes])
-    return Prepared(modality.name, train, test, min(config.held_out, sizes[1]), digest, *sizes)
+    return Prepared(modality.name, train, test, min(config.held_out, sizes[1]), config.width, digest, *sizes)
 
 
 @lru_cache(maxsize=4)
@@ -91,15 +93,32 @@ def load_target(prepared: Prepared) -> Target:
     """The target, its held-out samples drawn with seed 0; the last few stay in memory."""
     train, test = load_encoded(prepared.train), load_encoded(prepared.test)
     instruction = load_modality(prepared.modality).instruction
-    modality = embedded_modality(prepared.modality, instruction, train.encoder_id, train.embeddings.shape[-1])
+    shots, tests = (mapped(found.embeddings, prepared.width) for found in (train, test))
+    modality = embedded_modality(prepared.modality, instruction, train.encoder_id, shots.shape[-1])
     rows = draw_shots([Pair(i, "") for i in range(len(test.pairs))], prepared.held_out, 0)
     index = [pair.sample for pair in rows]
     return Target(
         modality,
-        with_embeddings(train.pairs, train.embeddings),
-        with_embeddings([test.pairs[i] for i in index], test.embeddings[index]),
+        with_embeddings(train.pairs, shots),
+        with_embeddings([test.pairs[i] for i in index], tests[index]),
         [_shown(test.pairs[i].sample) for i in index],
     )
+
+
+def mapped(embeddings: np.ndarray, width: int | None) -> np.ndarray:
+    """Embeddings (..., d) as (..., width) by one random linear map for each pair of widths; None: as they are.
+
+    To a larger width it keeps all distances; to a smaller one it is a projection on a random subspace.
+    """
+    import numpy as np
+
+    d = embeddings.shape[-1]
+    if width is None or width == d:
+        return embeddings
+    tall = np.random.default_rng([d, width]).standard_normal((max(d, width), min(d, width)))
+    columns, _ = np.linalg.qr(tall)
+    found: np.ndarray = (embeddings @ (columns if width < d else columns.T)).astype(np.float32)
+    return found
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

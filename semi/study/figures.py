@@ -55,8 +55,13 @@ def draw_curves(summary: Mapping[str, Any], out: Path) -> bool:
 
 
 def draw_stress(summary: Mapping[str, Any], out: Path) -> bool:
-    """What is left of what a method learned under each condition, over its strength: stress.svg and stress.png."""
-    rows = [row for row in summary["rows"] if row["kept"] is not None and row["condition"] != "plain"]
+    """What is left of what a method learned under each condition, over its strength: stress.svg and stress.png.
+
+    Where nothing was learned it is the loss that each condition adds.
+    """
+    name = "kept" if any(row["kept"] for row in summary["rows"]) else "damage"
+    untroubled = {"mean": float(name == "kept"), "se": None}
+    rows = [row for row in summary["rows"] if row[name] is not None and row["condition"] != "plain"]
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure = _figure(len(conditions), 4)
@@ -65,13 +70,16 @@ def draw_stress(summary: Mapping[str, Any], out: Path) -> bool:
     for axes, condition in zip(figure.axes, conditions, strict=True):
         for number, method in enumerate(methods):
             points = [row for row in rows if (row["condition"], row["method"]) == (condition, method)]
-            untroubled = {"mean": 1.0, "se": None}
             strengths = [0.0, *(row["strength"] for row in points)]
-            _band(axes, strengths, [untroubled, *(row["kept"] for row in points)], method, number)
+            _band(axes, strengths, [untroubled, *(row[name] for row in points)], method, number)
             axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
         axes.axhline(0, color="#888", linewidth=0.8, linestyle=":")
-        axes.set(title=condition, xlabel="strength", ylabel="learned part kept", ylim=(-0.5, 1.25))
-        axes.label_outer()
+        axes.set(title=condition, xlabel="strength", ylabel="learned part kept")
+        if name == "kept":
+            axes.set_ylim(-0.5, 1.25)
+            axes.label_outer()
+        else:
+            axes.set_ylabel("added loss (nats a token)")
     _legend(figure)
     _save(figure, out, "stress")
     return True

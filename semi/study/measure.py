@@ -95,7 +95,7 @@ def as_line(
         "seconds_scoring": round(seconds, 3),
         "shots": len(made.support),
         "steps": made.integration.record.settings["steps"],
-        "lr": made.integration.record.settings["lr"],
+        "settings": made.integration.record.settings,
         "captions_shots": len(shots),
         "captions_held_out": len(set(truths)),
         "captions_shared": sum(caption in shots for caption in truths) / len(truths),

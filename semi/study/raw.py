@@ -15,7 +15,7 @@ from semi.pairs_io import draw_shots, read_pairs
 from semi.plugins import load_modality
 from semi.study.conditions import DoesNotApplyError
 from semi.study.config import StressTarget
-from semi.study.data import Prepared
+from semi.study.data import Prepared, mapped
 
 
 def with_noise(config: StressTarget, prepared: Prepared, strength: float, generator: np.random.Generator) -> np.ndarray:
@@ -28,7 +28,7 @@ def with_noise(config: StressTarget, prepared: Prepared, strength: float, genera
     noisy = [_noisy(sample, strength, generator) for sample in samples]
     if any(sample is None for sample in noisy):
         raise DoesNotApplyError("the raw samples hold no arrays of numbers")
-    return embed(modality.encoder(config.encoder), noisy)
+    return mapped(embed(modality.encoder(config.encoder), noisy), config.width)
 
 
 def by_other_encoder(config: StressTarget, prepared: Prepared) -> np.ndarray:
@@ -43,7 +43,7 @@ def by_other_encoder(config: StressTarget, prepared: Prepared) -> np.ndarray:
     own, other = modality.encoder(config.encoder), modality.encoder(config.other_encoder)
     if own.width != other.width:
         raise DoesNotApplyError(f"the encoders have different widths, {own.width} and {other.width}")
-    return embed(other, samples)
+    return mapped(embed(other, samples), config.width)
 
 
 @lru_cache(maxsize=2)

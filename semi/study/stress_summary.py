@@ -46,9 +46,11 @@ def sentence(rows: Sequence[Mapping[str, Any]], method: str) -> str:
         if bad := [strength for strength, kept in graded if kept < LOST]:
             lost.append(_named(condition, bad[0], "from"))
     parts = [
-        f"{method} keeps at least {SAFE:.0%} of what it learned with {', '.join(safe) or 'none of the troubles'}",
-        f"and loses more than {1 - LOST:.0%} with {', '.join(lost) or 'none of them'}.",
+        f"{method} keeps at least {SAFE:.0%} of what it learned with {', '.join(safe) or 'none of the troubles'} "
+        f"and loses more than {1 - LOST:.0%} with {', '.join(lost) or 'none of them'}."
     ]
+    if not any(row["kept"] for row in own):
+        parts = [f"{method} learned too little for trouble to take anything away."]
     alarms = next((row["marked"]["mean"] for row in own if row["condition"] == PLAIN), None)
     if alarms is not None:
         parts.append(f'"Unlike anything seen" marks {alarms:.0%} of plain samples{_detected(own)}.')

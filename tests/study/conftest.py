@@ -35,9 +35,9 @@ def toy_pairs(n: int, seed: int) -> list[Pair]:
 
 @pytest.fixture
 def toy_target(tmp_path: Path) -> dict[str, Any]:
-    """The configuration of a target of 60 train and 24 test samples."""
+    """The configuration of a target of 60 train and 40 test samples."""
     write_pairs(tmp_path / "train.jsonl", toy_pairs(60, 0))
-    write_pairs(tmp_path / "test.jsonl", toy_pairs(24, 1))
+    write_pairs(tmp_path / "test.jsonl", toy_pairs(40, 1))
     files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
     return {"name": "toy", "modality": "vectors", "held_out": 20, **files}
 
@@ -51,11 +51,10 @@ def efficiency(foundation_folder: Path, tiny_text: str, toy_target: dict[str, An
         "foundations": [str(foundation_folder)],
         "targets": [toy_target],
         "methods": [
-            {"name": "zero", "settings": {"method": "semi", "steps": 0}, "shots": [4, 8]},
+            {"name": "zero", "settings": {"method": "semi", "steps": 0, "examples": 0}, "shots": [4, 8]},
             {"name": "scratch", "settings": {"method": "scratch", "steps": 2}, "shots": [4, 8, "full"]},
         ],
         "seeds": [0, 1],
-        "generate": 3,
         "baselines": ["scratch"],
         "match_shots": 8,
         "draws": 200,
@@ -67,7 +66,7 @@ def efficiency(foundation_folder: Path, tiny_text: str, toy_target: dict[str, An
 def stress(efficiency: dict[str, Any], toy_target: dict[str, Any]) -> dict[str, Any]:
     """Every condition on one method and two targets."""
     strengths = {
-        "shift": [0.4],
+        "shift": [0.5],
         "noise": [0.5, 2],
         "raw noise": [1],
         "drift": [1],
@@ -82,11 +81,11 @@ def stress(efficiency: dict[str, Any], toy_target: dict[str, Any]) -> dict[str, 
         "pgd": [0.1],
         "foreign": [1],
     }
-    names = {"name": "toy", "groups": ["colour", "thing"], "other_data": "others"}
+    names = {"name": "toy", "held_out": 36, "groups": ["colour", "thing"], "other_data": "others"}
     return {
         "foundations": efficiency["foundations"],
         "targets": [toy_target | names, toy_target | {"name": "others", "groups": ["thing"]}],
-        "methods": [{"name": "zero", "settings": {"method": "semi", "steps": 0}, "shots": [8]}],
+        "methods": [{"name": "zero", "settings": {"method": "semi", "steps": 0, "examples": 0}, "shots": [8]}],
         "seeds": [0],
         "processes": 0,
         "conditions": [{"name": name, "strengths": values} for name, values in strengths.items()],
