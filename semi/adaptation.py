@@ -92,11 +92,13 @@ def _adapt(
         folder = output.path if output else None
         metrics: dict[str, Any] = {}
         schedule = settings.schedule()
+        advance(0, "choosing what to show")
+        count = fitter.choose_examples(begun)
         if settings.chooses_steps(len(pairs)):
-            steps, watched = fitter.choose_steps(folder and folder / "choosing-steps", advance)
+            steps, watched = fitter.choose_steps(count, folder and folder / "choosing-steps", advance)
             schedule = settings.schedule(steps)
             metrics["held_out_loss"] = watched.validations
-        history = fitter.fit(begun, fitter.everything, schedule, folder=folder, advance=advance)
+        history = fitter.fit(begun, fitter.everything, schedule, examples=count, folder=folder, advance=advance)
         metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
         if settings.diagnose:
             advance(schedule.steps, "diagnosing")
@@ -107,7 +109,7 @@ def _adapt(
             instruction=modality.instruction,
             language_model=foundation.language_model.source(),
             foundation=foundation.sha256,
-            settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr},
+            settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr, "examples": count},
             support_sha256=pairs_sha256(pairs),
             metrics=metrics,
         )
@@ -120,7 +122,8 @@ def _adapt(
             begun.alignment,
             begun.merged(),
             memory,
-            begun.adapter,
+            adapter=begun.adapter,
+            examples=fitter.examples(begun, fitter.everything, count),
         )
         if output:
             integration.write(output, "metrics.jsonl")

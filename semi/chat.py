@@ -26,6 +26,11 @@ class Conversation:
             PairsError: it is not a sample of the integration's modality.
         """
         embedding = self.integration.embed([self.integration.modality.parse(sample)])
+        if not self._messages and not self._soft:  # the pairs that `describe` would show beside the sample come first
+            for turn in (self.integration.shown(embedding) or [[]])[0]:
+                self._messages.append({"role": "user", "content": turn.content})
+                self._messages.append({"role": "assistant", "content": turn.answer})
+                self._soft += [] if turn.soft is None else [turn.soft]
         self._soft.append(self.integration.soft(embedding)[0])
         self._waiting += 1
 

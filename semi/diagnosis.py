@@ -13,6 +13,7 @@ from semi.errors import InputError
 from semi.evaluation import caption_nats
 from semi.fitting import Fitter
 from semi.language_model import LanguageModel
+from semi.methods import READERS
 from semi.pairs import Pair
 from semi.training.loop import generator
 
@@ -54,7 +55,7 @@ def diagnose(fitter: Fitter, *, steps: int) -> dict[str, Any]:
             for i in doubtful
         ],
         "few_shots": _few(pairs),
-        "more": _more(fitter) if fitter.settings.method == "semi" and k >= 16 else None,
+        "more": _more(fitter) if fitter.settings.method in READERS and k >= 16 else None,
     }  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def _more(fitter: Fitter) -> dict[str, Any] | None:
             order = torch.randperm(k, generator=generator(fitter.settings.seed, 99, draw))
             held = order[k // 2 :]  # the same for both sizes, so that only the number of shots differs
             try:
-                soft = fitter.soft(fitter.begin(order[:size]), held)
+                soft = fitter.begin(order[:size]).soft(fitter.embeddings[held])
             except InputError:  # so few of the pairs can be alike
                 return None
             asked, words = fitter.words(held)

@@ -17,6 +17,7 @@ from semi.metrics import attribute_accuracy, bleu_4, cider_d, cosine, meteor, ro
 from semi.modality import Encoder
 from semi.pairs import Pair
 from semi.plugins import Metric
+from semi.prompts import Turn
 
 LOSS_BATCH = 32
 
@@ -58,10 +59,10 @@ def evaluate(
     embeddings = integration.embed([pair.sample for pair in pairs])
     instructions = [pair.instruction or integration.record.instruction for pair in pairs]
     captions = [pair.caption for pair in pairs]
-    soft = integration.soft(embeddings)
+    soft, examples = integration.soft(embeddings), integration.shown(embeddings)
     model = integration.language_model
-    nats, tokens = caption_nats(model, soft, instructions, captions)
-    shuffled = caption_loss(model, soft, instructions, captions[1:] + captions[:1])
+    nats, tokens = caption_nats(model, soft, instructions, captions, examples)
+    shuffled = caption_loss(model, soft, instructions, captions[1:] + captions[:1], examples)
     texts = integration.texts(embeddings, instructions) if generate else []
     attributes = [pair.attributes for pair in pairs]
     return Evaluation(
@@ -98,19 +99,34 @@ def apply_metric(metric: Metric, texts: Sequence[str], pairs: Sequence[Pair]) ->
     return float(score)
 
 
-def caption_loss(model: LanguageModel, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]) -> float:
+def caption_loss(
+    model: LanguageModel,
+    soft: Tensor,
+    instructions: Sequence[str],
+    captions: Sequence[str],
+    examples: Sequence[Sequence[Turn]] | None = None,
+) -> float:
     """Mean caption loss per token of any number of soft tokens (n, t, d_lm), in batches, without gradient."""
-    nats, tokens = caption_nats(model, soft, instructions, captions)
+    nats, tokens = caption_nats(model, soft, instructions, captions, examples)
     return float(nats.sum() / tokens.sum())
 
 
 @torch.no_grad()
 def caption_nats(
-    model: LanguageModel, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]
+    model: LanguageModel,
+    soft: Tensor,
+    instructions: Sequence[str],
+    captions: Sequence[str],
+    examples: Sequence[Sequence[Turn]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Summed nats and tokens of each caption, (n,) and (n,), in batches, without gradient."""
+    """Summed nats and tokens of each caption, (n,) and (n,), in batches, without gradient.
+
+    Args:
+        examples: for each sample, turns that stand before its own.
+    """
+    spans = [slice(i, i + LOSS_BATCH) for i in range(0, len(captions), LOSS_BATCH)]
     parts = [
-        model.caption_loss(soft[i : i + LOSS_BATCH], instructions[i : i + LOSS_BATCH], captions[i : i + LOSS_BATCH])
-        for i in range(0, len(captions), LOSS_BATCH)
+        model.caption_loss(soft[at], instructions[at], captions[at], examples[at] if examples is not None else None)
+        for at in spans
     ]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from semi.evaluation import caption_loss
+from semi.examples import Examples
 from semi.foundation import Foundation
-from semi.methods import Start, Support, start
+from semi.methods import EXAMPLES, READERS, Start, Support, start
 from semi.pairs import Pair
-from semi.settings import Settings
+from semi.prompts import Turn
+from semi.settings import FEWEST_TO_HOLD_OUT, Settings
 from semi.training.loop import History, Schedule, train
 
 Advance = Callable[[int, str], None]
 FOLDS = 4
+MOST_TO_CHOOSE_ON = 32
+"""Pairs that say how many examples to show: more would take longer and choose the same."""
 
 
 def _silent(step: int, note: str) -> None:
@@ -54,35 +58,77 @@ class Fitter:
         parts = self.support.subset(index), self.foundation.projector, self.foundation.hypernetwork
         return start(self.settings.method, *parts, seed=self.settings.seed, subsets=subsets)
 
+    def examples(self, begun: Start, index: Tensor, count: int) -> Examples | None:
+        """What a start on some pairs, as it is now, shows beside a sample; None for a count of 0."""
+        if not count:
+            return None
+        with torch.no_grad():
+            soft = begun.module.soft(begun.unseen(begun.alignment(self.embeddings[index])))
+        return Examples(count, begun.retrieval, soft, *self.words(index))
+
     def fit(
         self,
         begun: Start,
         index: Tensor,
         schedule: Schedule,
         *,
+        examples: int = 0,
         held_out: Tensor | None = None,
         folder: Path | None = None,
         advance: Advance = _silent,
     ) -> History:
-        """Train a start on some pairs, in place; with pairs held out, watch their loss and stop early."""
-        model, z = self.foundation.language_model, begun.alignment(self.embeddings[index])
+        """Train a start on some pairs, in place; with pairs held out, watch their loss and stop early.
+
+        Args:
+            examples: pairs shown before each one, whose captions count as well.
+        """
+        model, rows = self.foundation.language_model, begun.unseen(begun.alignment(self.embeddings[index]))
         asked, words = self.words(index)
+        shown = begun.retrieval.others(examples).flip(1).tolist() if examples else [[]] * len(rows)
 
         def batch_loss(g: torch.Generator) -> Tensor:
-            chosen = torch.randperm(len(z), generator=g)[: self.settings.batch].sort().values
-            rows = chosen.tolist()
-            soft = begun.module.soft(z[chosen.to(z.device)])
-            nats, tokens = model.caption_loss(soft, [asked[i] for i in rows], [words[i] for i in rows])
+            chosen: list[list[int]] = []
+            for i in torch.randperm(len(rows), generator=g).tolist():
+                if sum(map(len, chosen)) < self.settings.batch:
+                    chosen.append([*shown[i], i])
+            used = sorted({i for conversation in chosen for i in conversation})
+            soft = dict(zip(used, begun.module.soft(rows[used]), strict=True))
+            turns = [[Turn(soft[i], asked[i], words[i]) for i in conversation] for conversation in chosen]
+            nats, tokens = model.answer_loss(turns, every_turn=True)
             return nats.sum() / tokens.sum()
 
         def validate() -> float:
             held = self.everything[:0] if held_out is None else held_out
-            return caption_loss(model, self.soft(begun, held), *self.words(held))
+            return self.loss(begun, held, self.examples(begun, index, examples))
 
         watch = None if held_out is None else validate
         return train(begun.module, batch_loss, schedule, validate=watch, folder=folder, advance=advance)
 
-    def choose_steps(self, folder: Path | None, advance: Advance) -> tuple[int, History]:
+    def loss(self, begun: Start, held: Tensor, examples: Examples | None = None) -> float:
+        """Caption loss per token of pairs that a start has not seen."""
+        before = examples.before(begun.alignment(self.support.embeddings[held])) if examples else None
+        model = self.foundation.language_model
+        return caption_loss(model, begun.soft(self.embeddings[held]), *self.words(held), before)
+
+    def choose_examples(self, begun: Start) -> int:
+        """How many pairs to show beside a sample: what serves the pairs best, each left out of the method's start."""
+        if self.settings.examples is not None:
+            return self.settings.examples
+        if self.settings.method not in READERS or len(self.pairs) < FEWEST_TO_HOLD_OUT:
+            return 0
+        index = self.everything[:MOST_TO_CHOOSE_ON]
+        with torch.no_grad():
+            soft = begun.module.soft(begun.unseen(begun.alignment(self.embeddings)))
+        losses = {}
+        for count in EXAMPLES:
+            before = None
+            if count:
+                shown = Examples(count, begun.retrieval, soft, *self.words(self.everything))
+                before = [shown.turns(row) for row in begun.retrieval.others(count).flip(1)[index].tolist()]
+            losses[count] = caption_loss(self.foundation.language_model, soft[index], *self.words(index), before)
+        return min(losses, key=losses.__getitem__)
+
+    def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
         """The number of steps that serves every fourth pair best when the method is trained on the others."""
         held = self.everything % FOLDS == FOLDS - 1
         rest = self.everything[~held]
@@ -92,16 +138,12 @@ class Fitter:
             self.begin(rest),
             rest,
             self.settings.schedule(),
+            examples=examples,
             held_out=self.everything[held],
             folder=folder,
             advance=advance,
         )
         return int(history.best["step"]), history
-
-    @torch.no_grad()
-    def soft(self, begun: Start, index: Tensor) -> Tensor:
-        """Soft tokens (n, t, d_lm) of some pairs."""
-        return begun.module.soft(begun.alignment(self.embeddings[index]))
 
     def words(self, index: Tensor) -> tuple[list[str], list[str]]:
         """Instructions and captions of some pairs."""
@@ -111,12 +153,13 @@ class Fitter:
     def left_out(self, steps: int) -> tuple[Tensor, str]:
         """Soft tokens (k, t, d_lm) of every pair from an adaptation that has not seen it, and how they came about.
 
-        SEMI's start is refitted without each pair in milliseconds, so it is left out one by one, with no gradient step.
-        A baseline is nothing without training: it is trained again, for as many steps, on three quarters of the pairs.
+        The start of a method that reads the pairs is refitted without each of them in milliseconds, so they are left
+        out one by one, with no gradient step. A baseline is nothing without training: it is trained again, for as many
+        steps, on three quarters of the pairs.
         """
         k, everything = len(self.pairs), self.everything
-        if self.settings.method == "semi":
-            soft = [self.soft(self.begin(everything[everything != i]), everything[i : i + 1]) for i in range(k)]
+        if self.settings.method in READERS:
+            soft = [self.begin(everything[everything != i]).soft(self.embeddings[i : i + 1]) for i in range(k)]
             return torch.cat(soft), "leave-one-out, no gradient step"
         parts: dict[int, Tensor] = {}
         folds = min(FOLDS, k)
@@ -124,5 +167,5 @@ class Fitter:
             held, rest = everything[everything % folds == fold], everything[everything % folds != fold]
             begun = self.begin(rest)
             self.fit(begun, rest, self.settings.schedule(steps))
-            parts |= dict(zip(held.tolist(), self.soft(begun, held), strict=True))
+            parts |= dict(zip(held.tolist(), begun.soft(self.embeddings[held]), strict=True))
         return torch.stack([parts[i] for i in range(k)]), f"{folds}-fold, trained again"

@@ -27,11 +27,13 @@ from semi.artifacts import (
     write_json,
 )
 from semi.encoding import embed
+from semi.examples import Examples
 from semi.language_model import LanguageModel
 from semi.memory import Memory, Neighbour
 from semi.modality import Encoder, Modality
 from semi.plugins import load_modality
 from semi.projector import Projector
+from semi.prompts import Turn
 
 GENERATE_BATCH = 32
 
@@ -78,11 +80,13 @@ class Integration:
         alignment: Alignment,
         projector: Projector,
         memory: Memory,
+        *,
         adapter: ProjectorAdapter | None = None,
+        examples: Examples | None = None,
     ) -> None:
         self.record, self.language_model = record, language_model
         self.modality, self.encoder = modality, encoder
-        self.alignment, self.memory, self.adapter = alignment, memory, adapter
+        self.alignment, self.memory, self.adapter, self.examples = alignment, memory, adapter, examples
         self.projector = projector.to(language_model.device).requires_grad_(False)
 
     def describe(self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48) -> str | list[str]:
@@ -118,14 +122,21 @@ class Integration:
         """Soft tokens (n, t, d_lm) of embeddings."""
         return self.projector.soft(self.alignment(embeddings.to(self.language_model.device)))
 
+    def shown(self, embeddings: Tensor) -> list[list[Turn]] | None:
+        """The turns that stand before each sample: pairs of the support set; None where none are shown."""
+        return self.examples.before(self.alignment(pool(embeddings))) if self.examples else None
+
     def texts(self, embeddings: Tensor, instructions: Sequence[str], max_new_tokens: int = 48) -> list[str]:
         """Generated text for each embedding, in batches."""
-        prompts = {text: self.language_model.prompt(text) for text in set(instructions)}
         result: list[str] = []
         for start in range(0, len(embeddings), GENERATE_BATCH):
-            soft = self.soft(embeddings[start : start + GENERATE_BATCH])
-            chosen = [prompts[text] for text in instructions[start : start + GENERATE_BATCH]]
-            result += self.language_model.generate([[s] for s in soft], chosen, max_new_tokens=max_new_tokens)
+            part = embeddings[start : start + GENERATE_BATCH]
+            soft, shown = self.soft(part), self.shown(part) or [[]] * len(part)
+            asked = instructions[start : start + GENERATE_BATCH]
+            turns = [
+                [*before, Turn(*row, "")] for before, row in zip(shown, zip(soft, asked, strict=True), strict=True)
+            ]
+            result += self.language_model.reply(turns, max_new_tokens=max_new_tokens)
         return result
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
@@ -144,11 +155,13 @@ class Integration:
             "projector": self.projector.sizes,
             "memory": self.memory.labels,
             "adapter": self.adapter.base if self.adapter else None,
+            "examples": self.examples.settings() if self.examples else None,
         }
         write_json(output.path / self.FILES[0], described)
         tensors = {f"alignment.{name}": t for name, t in self.alignment.tensors().items()}
         tensors |= {f"projector.{name}": t for name, t in self.projector.state_dict().items()}
         tensors |= {f"adapter.{name}": t for name, t in (self.adapter.tensors() if self.adapter else {}).items()}
+        tensors |= {f"examples.{name}": t for name, t in (self.examples.tensors() if self.examples else {}).items()}
         tensors["memory.embeddings"] = self.memory.embeddings
         save_tensors(output.path / self.FILES[1], tensors)
         info = {"record_sha256": config_hash(described), "metrics": self.record.metrics}
@@ -207,7 +220,10 @@ class Integration:
         require_same(folder, "width of embeddings", encoder.width, alignment.d_in)
         memory = Memory(groups["memory"]["embeddings"], described["memory"])
         adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
-        return cls(record, language_model, modality, encoder, alignment, projector, memory, adapter)
+        examples = Examples.restore(described["examples"], groups["examples"]) if described["examples"] else None
+        return cls(
+            record, language_model, modality, encoder, alignment, projector, memory, adapter=adapter, examples=examples
+        )
 
 
 def is_many(samples: Any) -> bool:
@@ -233,6 +249,9 @@ def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[
     shapes |= {f"alignment.{name}": shape for name, shape in ALIGNMENTS[alignment["kind"]].shapes(alignment).items()}
     shapes |= {f"projector.{name}": tuple(t.shape) for name, t in projector.state_dict().items()}
     weights = [shapes[name] for name in shapes if name.startswith("projector.") and name.endswith(".weight")]
+    if examples := described["examples"]:
+        found = Examples.shapes(examples, alignment["d_out"], described["projector"]["d_lm"])
+        shapes |= {f"examples.{name}": shape for name, shape in found.items()}
     for i, (d_out, d_in) in enumerate(weights if described["adapter"] else []):
         shapes |= {f"adapter.A{i}": (d_in, None), f"adapter.B{i}": (None, d_out), f"adapter.bias{i}": (d_out,)}
     return shapes

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from semi import weights
 from semi.errors import ArtifactError, InputError
-from semi.prompts import Prompt, render, with_placeholders
+from semi.prompts import Prompt, Turn, render, render_turns, with_placeholders
+
+PADDING = 1.5
+"""A row is padded to at most this many times its length; shorter ones are read apart."""
 
 
 class LanguageModel:
@@ -75,43 +78,65 @@ class LanguageModel:
             rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
         return torch.stack(rows)
 
-    def caption_loss(self, soft: Tensor, instructions: Sequence[str], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def caption_loss(
+        self,
+        soft: Tensor,
+        instructions: Sequence[str],
+        captions: Sequence[str],
+        examples: Sequence[Sequence[Turn]] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the captions, end-of-turn token included, and of nothing else.
 
         Args:
             soft: soft tokens (n, t, d_lm), with gradient if wanted.
             instructions: n instructions; each prompt holds one sample.
             captions: n captions.
+            examples: for each row, turns that stand before its own.
 
         Returns:
             nats (n,) summed over each caption's tokens, and the number of those tokens (n,).
         """
-        prompts = {text: self.prompt(text) for text in set(instructions)}
-        cut = [prompts[text].segments for text in instructions]
-        targets = [[*self.tokenizer.encode(c, add_special_tokens=False), self.end[0]] for c in captions]
-        # What stands before the sample is the same for every row unless an instruction puts its placeholder elsewhere:
-        # its keys and values are computed once. That halves the work for captions of ten tokens.
-        before = {segments[0] for segments in cut}
-        prefix = before.pop() if len(before) == 1 else ()
-        rows = []
-        for i, (first, after) in enumerate(cut):
-            lead = [] if prefix else [self._embed(self._ids(first))]
-            tail = self._embed(self._ids((*after, *targets[i][:-1])))
-            rows.append(torch.cat([*lead, soft[i].to(tail), tail]))
-        inputs, mask = _pad(rows, left=False)  # (n, L, d_lm), (n, L)
-        lengths = torch.tensor([len(t) for t in targets], device=self.device)
-        spots = torch.cat(
-            [
-                i * inputs.shape[1] + torch.arange(len(row) - len(t), len(row), device=self.device)
-                for i, (row, t) in enumerate(zip(rows, targets, strict=True))
-            ]
-        )
-        logits = self._logits(inputs, mask, prefix, spots)  # (tokens, vocabulary)
-        nats = torch.nn.functional.cross_entropy(logits, self._ids(list(chain(*targets))), reduction="none")
-        owner = torch.arange(len(rows), device=self.device).repeat_interleave(lengths)
-        return torch.zeros(len(rows), device=self.device).index_add(0, owner, nats), lengths
+        turns = [Turn(*row) for row in zip(soft, instructions, captions, strict=True)]
+        before = examples if examples is not None else [()] * len(turns)
+        return self.answer_loss([[*shown, turn] for shown, turn in zip(before, turns, strict=True)])
 
-    @torch.no_grad()
+    def answer_loss(
+        self, conversations: Sequence[Sequence[Turn]], *, every_turn: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the last answer of each conversation, or of the answer of every turn.
+
+        Returns:
+            nats summed over each answer's tokens, end-of-turn token included, and the number of those tokens: an entry
+            for each answer, conversation by conversation.
+        """
+        contents = [tuple(turn.content for turn in turns) for turns in conversations]
+        prompts = {key: render_turns(self.tokenizer, key) for key in set(contents)}
+        # What stands before the first sample is the same for every row unless an instruction puts its placeholder
+        # elsewhere: its keys and values are computed once. That halves the work for captions of ten tokens.
+        before = {prompts[key][0].segments[0] for key in prompts}
+        prefix = before.pop() if len(before) == 1 else ()
+        read = [
+            self._read(turns, prompts[key], len(prefix), every_turn)
+            for turns, key in zip(conversations, contents, strict=True)
+        ]
+        losses: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(read)
+        for group in _alike([len(row) for row, _ in read]):
+            for i, loss in zip(group, self._losses([read[i] for i in group], prefix), strict=True):
+                losses[i] = loss
+        return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])
+
+    def reply(self, conversations: Sequence[Sequence[Turn]], *, max_new_tokens: int = 48) -> list[str]:
+        """Greedy text in place of the last answer of each conversation."""
+        rows = []
+        for turns in conversations:
+            prompts = render_turns(self.tokenizer, [turn.content for turn in turns])
+            parts: list[Tensor] = []
+            for turn, prompt in zip(turns, prompts, strict=True):
+                answer = self.tokenizer.encode(turn.answer, add_special_tokens=False)
+                parts += [self._asked(turn, prompt), self._embed(self._ids(answer))]
+            rows.append(torch.cat(parts[:-1]))
+        return self._continue(rows, max_new_tokens)
+
     def generate(
         self, soft: Sequence[Sequence[Tensor]], prompts: Sequence[Prompt], *, max_new_tokens: int = 48
     ) -> list[str]:
@@ -124,7 +149,11 @@ class LanguageModel:
         Raises:
             InputError: a prompt has another number of placeholders than it got samples; says both.
         """
-        rows = [self.splice(p, s) for p, s in zip(prompts, soft, strict=True)]
+        return self._continue([self.splice(p, s) for p, s in zip(prompts, soft, strict=True)], max_new_tokens)
+
+    @torch.no_grad()
+    def _continue(self, rows: Sequence[Tensor], max_new_tokens: int) -> list[str]:
+        """Greedy text after rows (l_i, d_lm) of input embeddings."""
         inputs, mask = _pad(rows, left=True)
         tokens = self.model.generate(
             inputs_embeds=inputs,
@@ -152,6 +181,46 @@ class LanguageModel:
         for tokens, segment in zip(soft, prompt.segments[1:], strict=True):
             parts += [tokens.to(parts[0]), self._embed(self._ids(segment))]
         return torch.cat(parts)
+
+    def _read(
+        self, turns: Sequence[Turn], prompts: Sequence[Prompt], skip: int, every_turn: bool
+    ) -> tuple[Tensor, list[tuple[int, list[int]]]]:
+        """Input embeddings (length, d_lm) of a conversation less its first `skip` tokens, and its answers in question.
+
+        An answer is the position in front of its first token and its tokens, end of turn included.
+        """
+        parts: list[Tensor] = []
+        answers: list[tuple[int, list[int]]] = []
+        length = 0
+        for i, (turn, prompt) in enumerate(zip(turns, prompts, strict=True)):
+            asked = self._asked(turn, prompt)[skip if i == 0 else 0 :]
+            ids = self.tokenizer.encode(turn.answer, add_special_tokens=False)
+            length += len(asked)
+            if every_turn or i + 1 == len(turns):
+                answers.append((length - 1, [*ids, self.end[0]]))
+            parts += [asked, self._embed(self._ids(ids))]
+            length += len(ids)
+        return torch.cat(parts), answers
+
+    def _asked(self, turn: Turn, prompt: Prompt) -> Tensor:
+        """Input embeddings (length, d_lm) of what the user says in a turn, up to the answer."""
+        return self.splice(prompt, [] if turn.soft is None else [turn.soft])
+
+    def _losses(
+        self, read: Sequence[tuple[Tensor, list[tuple[int, list[int]]]]], prefix: tuple[int, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each of some conversations from `_read`, its answers' nats and tokens."""
+        inputs, mask = _pad([row for row, _ in read], left=False)  # (n, L, d_lm), (n, L)
+        answers = [(number, at, ids) for number, (_, found) in enumerate(read) for at, ids in found]
+        spots = [number * inputs.shape[1] + at + i for number, at, ids in answers for i in range(len(ids))]
+        logits = self._logits(inputs, mask, prefix, self._ids(spots))  # (tokens, vocabulary)
+        targets = self._ids(list(chain(*(ids for _, _, ids in answers))))
+        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        tokens = torch.tensor([len(ids) for _, _, ids in answers], device=self.device)
+        owner = torch.arange(len(answers), device=self.device).repeat_interleave(tokens)
+        summed = torch.zeros(len(answers), device=self.device).index_add(0, owner, nats)
+        counts = [len(found) for _, found in read]
+        return list(zip(torch.split(summed, counts), torch.split(tokens, counts), strict=True))
 
     def _logits(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...], spots: Tensor) -> Tensor:
         """Logits (tokens, vocabulary) float32 at `spots` (tokens,) of the flattened (n * L, d_lm) inputs.
@@ -213,3 +282,14 @@ def _pad(rows: Sequence[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:
         if not left and gap:
             mask[i, -gap:] = 0
     return inputs, mask
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices in groups of like lengths, so that reading a group together wastes little on padding."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if groups and lengths[i] <= PADDING * lengths[groups[-1][0]]:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups

@@ -6,8 +6,9 @@ pairs, evaluation, saving) is the same for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 import torch
@@ -16,12 +17,21 @@ from torch import Tensor, nn
 from semi.adapters import ProjectorAdapter
 from semi.alignment import PCA, Alignment, Standardise
 from semi.errors import InputError
-from semi.hypernetwork import HyperNetwork
+from semi.hypernetwork import HyperNetwork, RidgeHyperNetwork
+from semi.hypernetwork.ridge import as_adapter, first_weight
 from semi.projector import Projector
+from semi.retrieval import Retrieval
+from semi.ridge import Ridge
 
-Method = Literal["semi", "scratch", "finetune", "lora"]
+Method = Literal["semi", "ridge", "scratch", "finetune", "lora", "bias"]
 METHODS: tuple[Method, ...] = get_args(Method)
+READERS: tuple[Method, ...] = ("semi", "ridge")
+"""Methods that read what samples mean off the pairs; the others are baselines."""
+EXAMPLES = (0, 8)
+"""How many pairs may be shown beside a sample, see `semi.examples`."""
 LORA_RANK = 8
+BIAS_SCALE = 0.1
+"""How much of the shared first layer "bias" keeps: the mean caption speaks, the sample whispers."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,12 @@ class Defaults:
 
 
 DEFAULTS: dict[Method, Defaults] = {
-    "semi": Defaults(most_steps=40, lr=3e-4),
+    "semi": Defaults(most_steps=40, lr=2e-4),
+    "ridge": Defaults(most_steps=40, lr=2e-4),
     "scratch": Defaults(most_steps=70, lr=5e-3),
     "finetune": Defaults(most_steps=40, lr=4e-4),
     "lora": Defaults(most_steps=40, lr=1e-2),
+    "bias": Defaults(most_steps=40, lr=4e-4),
 }
 
 
@@ -57,21 +69,43 @@ class Support:
         return Support(self.embeddings[index], self.texts[index], self.instruction)
 
 
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 @dataclass
 class Start:
     """What training on the pairs starts from.
 
     Attributes:
         alignment: stored with the integration.
-        module: `module.soft(z)` gives soft tokens; its parameters with gradient are trained.
-        merged: the plain projector that the module amounts to.
+        module: `module.soft(inputs)` gives soft tokens; its parameters with gradient are trained.
+        inputs: aligned embeddings to what the module reads of a new sample.
+        unseen: aligned embeddings of the support set (k, ..., d), in its order, to what the module would read of each
+            if its pair were not in the support set. This is what it is trained on: predictions of captions by a fit
+            that has seen them are better than those it will meet.
+        support: what it starts from.
+        merged: the plain projector that alignment apart computes what `inputs` and the module do.
         adapter: what a hypernetwork wrote, for methods that have one.
     """
 
+    support: Support
     alignment: Alignment
     module: Projector | LoraProjector
     merged: Callable[[], Projector]
+    inputs: Callable[[Tensor], Tensor] = _same
+    unseen: Callable[[Tensor], Tensor] = _same
     adapter: ProjectorAdapter | None = None
+
+    @cached_property
+    def retrieval(self) -> Retrieval:
+        """Finds the pairs to show beside a sample."""
+        return Retrieval.fit(self.alignment(self.support.embeddings), self.support.texts)
+
+    @torch.no_grad()
+    def soft(self, embeddings: Tensor) -> Tensor:
+        """Soft tokens (n, t, d_lm) of new samples' embeddings."""
+        return self.module.soft(self.inputs(self.alignment(embeddings)))
 
 
 class LoraProjector(nn.Module):
@@ -117,6 +151,8 @@ def start(
         raise InputError("unknown method", got=method, expected=", ".join(METHODS))
     if method == "semi":
         return _semi(support, projector, hypernetwork, subsets)
+    if method == "ridge":
+        return _semi(support, projector, RidgeHyperNetwork(projector).to(support.texts.device), subsets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _baseline(method, support, projector)
@@ -131,11 +167,46 @@ def _semi(support: Support, projector: Projector, hypernetwork: HyperNetwork, su
         raise InputError(
             "the subsets are too small", got=f"{subsets} of {k} pairs", expected="at least 2 pairs in each"
         )
-    parts = [slice(i, None, subsets) for i in range(subsets)]
-    adapters = [hypernetwork(z[part], support.texts[part], support.instruction) for part in parts]
-    adapter = adapters[0] if subsets == 1 else ProjectorAdapter.mean(adapters, of=hypernetwork.mean_of)
-    merged = projector.merge(adapter)
-    return Start(alignment, merged, lambda: merged, adapter)
+    parts = [torch.arange(i, k, subsets) for i in range(subsets)]
+    read = [(z[part], support.texts[part], support.instruction) for part in parts]
+    adapter = _mean([hypernetwork(*part) for part in read], hypernetwork)
+    ridges = [ridge for ridge in (hypernetwork.predictor(*part) for part in read) if ridge is not None]
+    if not ridges:
+        merged = projector.merge(adapter)
+        return Start(support, alignment, merged, lambda: merged, adapter=adapter)
+    own = _copy(projector)
+
+    def rewritten() -> Projector:  # the predictions through the projector as it is after training
+        first = first_weight(own)
+        return own.merge(_mean([as_adapter(ridge, first, adapter.bias[1].shape[0]) for ridge in ridges], hypernetwork))
+
+    fits = list(zip(ridges, parts, strict=True))
+    return Start(support, alignment, own, rewritten, partial(_predicted, fits), partial(_left_out, fits), adapter)
+
+
+def _mean(adapters: Sequence[ProjectorAdapter], hypernetwork: HyperNetwork) -> ProjectorAdapter:
+    return adapters[0] if len(adapters) == 1 else ProjectorAdapter.mean(adapters, of=hypernetwork.mean_of)
+
+
+def _predicted(fits: Sequence[tuple[Ridge, Tensor]], z: Tensor) -> Tensor:
+    """Caption embeddings (..., d_text) that all fits predict on average."""
+    return torch.stack([ridge.predict(z) for ridge, _ in fits]).mean(0).to(z.dtype)
+
+
+def _left_out(fits: Sequence[tuple[Ridge, Tensor]], z: Tensor) -> Tensor:
+    """The same for the support set (k, ..., d), each pair left out of the fit that has seen it."""
+    total = torch.zeros(())
+    for ridge, part in fits:
+        predicted = ridge.predict(z)
+        predicted[part] = ridge.predict_unseen(z[part])
+        total = total + predicted
+    return (total / len(fits)).to(z.dtype)
+
+
+def _copy(projector: Projector) -> Projector:
+    own = Projector(**projector.sizes).to(next(projector.parameters()).device)
+    own.load_state_dict(projector.state_dict())
+    return own
 
 
 def _baseline(method: Method, support: Support, projector: Projector) -> Start:
@@ -143,14 +214,18 @@ def _baseline(method: Method, support: Support, projector: Projector) -> Start:
     if method == "scratch":
         alignment: Alignment = Standardise.fit(support.embeddings)
         fresh = Projector(**projector.sizes | {"d_in": alignment.d_out}).to(device)
-        return Start(alignment, fresh, lambda: fresh)
+        return Start(support, alignment, fresh, lambda: fresh)
     alignment = _to_text_scale(support, projector.sizes["d_in"])
-    own = Projector(**projector.sizes).to(device)
-    own.load_state_dict(projector.state_dict())
-    if method == "finetune":
-        return Start(alignment, own, lambda: own)
-    lora = LoraProjector(own, LORA_RANK).to(device)
-    return Start(alignment, lora, lambda: own.merge(lora.adapter()))
+    own = _copy(projector)
+    if method == "lora":
+        lora = LoraProjector(own, LORA_RANK).to(device)
+        return Start(support, alignment, lora, lambda: own.merge(lora.adapter()))
+    if method == "bias":
+        weight, bias = own.get_parameter("layers.0.weight"), own.get_parameter("layers.0.bias")
+        with torch.no_grad():
+            bias.add_(weight @ support.texts.mean(0))
+            weight.mul_(BIAS_SCALE)
+    return Start(support, alignment, own, lambda: own)
 
 
 def _to_text_scale(support: Support, d_proj: int) -> Alignment:

@@ -6,9 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from semi.errors import ArtifactError, InputError
 
 PLACEHOLDER = "<|modality|>"
+_ANSWER = "\ue000"
+"""Stands for an answer while the chat template is filled in; a private character, so nobody's words."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation about samples.
+
+    Attributes:
+        soft: the sample's soft tokens (t, d_lm); None: the turn shows no sample.
+        instruction: what the user says with it.
+        answer: what the assistant says: the sample's caption.
+    """
+
+    soft: Tensor | None
+    instruction: str
+    answer: str
+
+    @property
+    def content(self) -> str:
+        """The user's words, with a placeholder where the sample goes."""
+        return self.instruction if self.soft is None else with_placeholders(self.instruction, 1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,25 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Prompt:
     Raises:
         ArtifactError: the tokenizer has no chat template, or a broken one.
     """
+    return _cut(tokenizer, _filled(tokenizer, messages))
+
+
+def render_turns(tokenizer: Any, contents: Sequence[str]) -> list[Prompt]:
+    """A prompt for each turn of a conversation: all that stands between the answer before it and its own.
+
+    Args:
+        contents: what the user says, turn by turn.
+
+    Raises:
+        ArtifactError: as `render`.
+    """
+    messages = [{"role": "user", "content": contents[0]}]
+    for content in contents[1:]:
+        messages += [{"role": "assistant", "content": _ANSWER}, {"role": "user", "content": content}]
+    return [_cut(tokenizer, part) for part in _filled(tokenizer, messages).split(_ANSWER)]
+
+
+def _filled(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise ArtifactError(
             f"the language model {tokenizer.name_or_path} has no chat template",
@@ -39,13 +82,17 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Prompt:
     from jinja2 import TemplateError
 
     try:
-        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         raise ArtifactError(
             f"the chat template of the language model {tokenizer.name_or_path} does not work",
             got=error.message,
             do="fetch or copy the model again",
         ) from error
+    return text
+
+
+def _cut(tokenizer: Any, text: str) -> Prompt:
     parts = text.split(PLACEHOLDER)
     return Prompt(tuple(tuple(tokenizer.encode(part, add_special_tokens=False)) for part in parts))
 

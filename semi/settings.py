@@ -17,14 +17,17 @@ class Settings:
     """How to adapt.
 
     Attributes:
-        method: "semi" (hypernetwork, then training), or a baseline: "scratch" (a fresh projector), "finetune" (the
-            shared one), "lora" (low-rank updates of the shared one).
+        method: "semi" (hypernetwork, then training); "ridge" (the closed form without what the hypernetwork learned);
+            or a baseline: "scratch" (a fresh projector), "finetune" (the shared one), "lora" (low-rank updates of the
+            shared one), "bias" (the mean caption in the shared one's bias).
         shots: pairs drawn from those given; None: all of them.
         steps: gradient steps on the pairs; 0: none; None: as many as serve a quarter of the pairs when the method is
             first trained on the others (early stopping on the shots alone).
         lr: peak learning rate; None: the method's own.
         batch: pairs a step, all of them if there are no more.
         encoder: one of the modality's; None: its default.
+        examples: pairs shown to the language model beside a sample, the nearest ones, as turns before it; None: as many
+            as serve the pairs best when each is left out, of `semi.methods.EXAMPLES`; baselines show none.
         subsets: parts of the pairs that the hypernetwork reads one by one, their adapters averaged.
         diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
 
@@ -39,13 +42,14 @@ class Settings:
     lr: float | None = None
     batch: int = 32
     encoder: str | None = None
+    examples: int | None = None
     subsets: int = 1
     diagnose: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError("unknown method", got=self.method, expected=", ".join(METHODS))
-        for name, least in (("steps", 0), ("batch", 1), ("seed", 0), ("subsets", 1)):
+        for name, least in (("steps", 0), ("batch", 1), ("seed", 0), ("subsets", 1), ("examples", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")

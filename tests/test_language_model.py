@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from semi import weights
 from semi.artifacts import sha256_of
 from semi.assets import CORE
 from semi.errors import ArtifactError, InputError
-from semi.language_model import LanguageModel
-from semi.prompts import PLACEHOLDER, render, with_placeholders
+from semi.language_model import PADDING, LanguageModel, _alike
+from semi.prompts import PLACEHOLDER, Turn, render, with_placeholders
 
 CAPTIONS = ["a red cat", "blue", "two green houses on the table", "a dog"]
 SAME = ["Describe this."] * 4
@@ -112,6 +114,98 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(language_model: LanguageMod
     torch.testing.assert_close(batch, torch.stack(single), rtol=1e-4, atol=1e-4)
     mixed, _ = language_model.caption_loss(soft.flip(0), instructions[::-1], CAPTIONS[::-1])
     torch.testing.assert_close(mixed.flip(0), batch, rtol=1e-4, atol=1e-4)
+
+
+def conversation(seed: int, turns: int, instructions: list[str]) -> list[Turn]:
+    soft = soft_tokens(turns, seed=seed)
+    return [Turn(soft[i], instructions[i % 4], CAPTIONS[(i + seed) % 4]) for i in range(turns)]
+
+
+def plain_turns(lm: LanguageModel, turns: list[Turn]) -> list[float]:
+    """Nats of every answer: the whole conversation through the template, piece by piece, without cache or padding."""
+    messages = []
+    for i, turn in enumerate(turns):
+        messages.append({"role": "user", "content": with_placeholders(turn.instruction, 1)})
+        messages += [{"role": "assistant", "content": f"<{i}>"}] if i + 1 < len(turns) else []
+    text = (
+        lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + f"<{len(turns) - 1}>"
+    )
+    embed = lm.model.get_input_embeddings()
+
+    def ids(part: str) -> Tensor:
+        return torch.tensor(lm.tokenizer.encode(part, add_special_tokens=False), dtype=torch.long)
+
+    parts, spans = [], []
+    for i, turn in enumerate(turns):
+        asked, text = text.split(f"<{i}>", 1)
+        before, after = asked.split(PLACEHOLDER)
+        assert turn.soft is not None
+        parts += [embed(ids(before)), turn.soft.to(lm.model.dtype), embed(ids(after))]
+        target = torch.cat([ids(turn.answer), torch.tensor([lm.tokenizer.eos_token_id])])
+        spans.append((sum(map(len, parts)), target))
+        parts.append(embed(target[:-1]))
+    with torch.no_grad():
+        logits = lm.model(inputs_embeds=torch.cat(parts)[None], use_cache=False).logits[0].float()
+    return [
+        float(torch.nn.functional.cross_entropy(logits[at - 1 : at - 1 + len(target)], target, reduction="sum"))
+        for at, target in spans
+    ]
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+def test_every_answer_of_a_conversation_counts_as_in_one_plain_reading(
+    language_model: LanguageModel, instructions: list[str]
+) -> None:
+    conversations = [conversation(seed, turns, instructions) for seed, turns in enumerate([1, 4, 2, 1, 9])]
+    nats, tokens = language_model.answer_loss(conversations, every_turn=True)
+    expected = [loss for turns in conversations for loss in plain_turns(language_model, turns)]
+    torch.testing.assert_close(nats, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    last = torch.tensor([len(turns) for turns in conversations]).cumsum(0) - 1
+    only_last = language_model.answer_loss(conversations)
+    torch.testing.assert_close(only_last[0], nats[last], rtol=1e-4, atol=1e-4)
+    assert torch.equal(only_last[1], tokens[last])
+
+
+def test_examples_stand_before_the_sample(language_model: LanguageModel) -> None:
+    turns = conversation(0, 4, SAME)
+    assert turns[-1].soft is not None
+    rows = turns[-1].soft[None], [turns[-1].instruction], [turns[-1].answer]
+    nats, _ = language_model.caption_loss(*rows, [turns[:-1]])
+    assert float(nats) == pytest.approx(plain_turns(language_model, turns)[-1], rel=1e-4)
+    assert abs(float(nats - language_model.caption_loss(*rows)[0])) > 1e-3
+
+
+def test_an_example_may_be_words_alone(language_model: LanguageModel) -> None:
+    shown = [Turn(None, "What is it?", "a cat")]
+    nats, _ = language_model.caption_loss(soft_tokens(1), SAME[:1], CAPTIONS[:1], [shown])
+    other, _ = language_model.caption_loss(soft_tokens(1), SAME[:1], CAPTIONS[:1], [[Turn(None, "What is it?", "no")]])
+    assert abs(float(nats - other)) > 1e-4
+
+
+def test_a_reply_is_what_the_prompt_generates(language_model: LanguageModel) -> None:
+    soft = soft_tokens(3)
+    prompts = [language_model.prompt(text) for text in MIXED[:3]]
+    plain = language_model.generate([[row] for row in soft], prompts, max_new_tokens=6)
+    turns = [[Turn(row, text, "never said")] for row, text in zip(soft, MIXED, strict=False)]
+    assert language_model.reply(turns, max_new_tokens=6) == plain
+    shown = conversation(3, 5, SAME)
+    assert shown[-1].soft is not None
+    softs = [turn.soft for turn in shown if turn.soft is not None]
+    messages = []
+    for turn in shown:
+        messages += [{"role": "user", "content": turn.content}, {"role": "assistant", "content": turn.answer}]
+    prompt = render(language_model.tokenizer, messages[:-1])
+    assert language_model.reply([shown], max_new_tokens=6) == language_model.generate(
+        [softs], [prompt], max_new_tokens=6
+    )
+
+
+@given(lengths=st.lists(st.integers(1, 400), max_size=40))
+def test_rows_read_together_waste_little_on_padding(lengths: list[int]) -> None:
+    groups = _alike(lengths)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert max(lengths[i] for i in group) <= PADDING * min(lengths[i] for i in group)
 
 
 def test_a_placeholder_moves_the_sample(language_model: LanguageModel) -> None:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semi.hypernetwork.ridge import ridge_dual
 from semi.procedural import ADJECTIVES, LEADING, NOUNS, TRAILING, WIDTHS, ProceduralModality, phrase
+from semi.ridge import Ridge
 
 SEEDS = st.integers(0, 100_000)
 
@@ -65,8 +65,7 @@ def test_the_attributes_can_be_read_off_the_embedding(seed: int) -> None:
     x, pairs = modality.sample(128, seed=0)
     columns = [(slot, v) for slot, values in modality.slots.items() for v in values]
     truth = torch.tensor([[float(p.attributes[slot] == v) for slot, v in columns] for p in pairs])
-    mean, centred, dual = ridge_dual(x[:64], truth[:64])
-    fit = truth[:64].mean(0) + ((x[64:].double() - mean) @ centred.T @ dual).float() @ (truth[:64] - truth[:64].mean(0))
+    fit = Ridge.fit(x[:64], truth[:64]).predict(x[64:]).float()
     error = (fit - truth[64:]).square().mean()
     assert float(error) < 0.8 * float((truth[:64].mean(0) - truth[64:]).square().mean())
 

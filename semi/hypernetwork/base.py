@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from semi.adapters import ProjectorAdapter
 from semi.alignment import Alignment
+from semi.ridge import Ridge
 
 
 class HyperNetwork(nn.Module):
@@ -40,3 +41,10 @@ class HyperNetwork(nn.Module):
             texts: caption embeddings (n, d_text).
             instruction: embedding of the instruction (1, d_text).
         """
+
+    def predictor(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> Ridge | None:
+        """What stands behind the adapter, for an architecture that predicts caption embeddings; None for the others.
+
+        Its predictions through the shared projector are what the adapter computes. Arguments as for `forward`.
+        """
+        return None

@@ -7,6 +7,7 @@ inner products only, so it takes any encoder width and commutes with every isome
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -18,9 +19,8 @@ from semi.alignment.nystroem import KERNELS as KNOWN
 from semi.errors import InputError
 from semi.hypernetwork.base import HyperNetwork
 from semi.projector import Projector
+from semi.ridge import Ridge
 
-LAMBDAS = torch.logspace(-4, 2, 25, dtype=torch.float64)
-"""Candidate penalties, relative to the mean squared norm of the centred support."""
 KERNELS: tuple[tuple[str, float], ...] = (("linear", 1.0), ("rbf", 0.5), ("rbf", 1.0), ("rbf", 2.0))
 """Candidate (kernel, bandwidth in median distances) of the alignment, chosen by leave-one-out error."""
 
@@ -28,8 +28,9 @@ KERNELS: tuple[tuple[str, float], ...] = (("linear", 1.0), ("rbf", 0.5), ("rbf",
 class RidgeHyperNetwork(HyperNetwork):
     """Ridge regression as an adapter of rank k (the number of pairs), plus learned corrections.
 
-    Corrections see only kernel smoothings and caption embeddings, so they keep the equivariance to isometries:
-    a gain on predicted deviations, a residual on each pair's value, and a bias for both layers from the mean caption.
+    The corrections rewrite what is regressed on: a gain on the captions' deviations from their mean, a residual on
+    each caption embedding, and a shift of their mean. They see only kernel smoothings and caption embeddings, so they
+    keep the equivariance to isometries.
 
     Args:
         projector: the frozen shared projector; its d_in is the width of the caption embeddings.
@@ -61,75 +62,51 @@ class RidgeHyperNetwork(HyperNetwork):
             )
         self.settings = {"d_correction": d_correction, "kernels": [list(k) for k in kernels]}
         self.kernels = tuple((str(name), float(factor)) for name, factor in kernels)
-        sizes = projector.sizes
-        d_text, d_hidden, d_out = sizes["d_in"], sizes["d_hidden"], sizes["soft_tokens"] * sizes["d_lm"]
-        first = projector.state_dict()["layers.0.weight"]  # W1 (d_hidden, d_text)
-        self.register_buffer("weight", first.detach().clone(), persistent=False)
+        d_text = projector.sizes["d_in"]
+        self.register_buffer("weight", first_weight(projector).clone(), persistent=False)
+        self.d_out = projector.sizes["soft_tokens"] * projector.sizes["d_lm"]
         self.log_gain = nn.Parameter(torch.zeros(()))
-        self.value = _zero_mlp(2 * d_text, d_correction, d_hidden)
-        self.bias = _zero_mlp(2 * d_text, d_correction, d_hidden + d_out)
-        self.d_hidden = d_hidden
+        self.value = _zero_mlp(2 * d_text, d_correction, d_text)
+        self.shift = _zero_mlp(2 * d_text, d_correction, d_text)
 
     def align(self, samples: Tensor, texts: Tensor) -> Alignment:
         """Nystroem features of the kernel with the smallest leave-one-out error on the support set."""
         fits = [Nystroem.fit(samples, kernel=kernel, bandwidth=factor) for kernel, factor in self.kernels]
-        return min(fits, key=lambda fit: ridge_loo(fit(samples), texts)[1])
+        return min(fits, key=lambda fit: Ridge.fit(fit(samples), texts).error)
+
+    def predictor(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> Ridge:
+        ridge = Ridge.fit(samples, texts)
+        mean = texts.mean(0)
+        deviation = texts - mean  # (k, d_text)
+        fitted = (ridge.predict(samples) - ridge.texts.mean(0)).to(texts.dtype)
+        values = self.log_gain.exp() * deviation + self.value(torch.cat([deviation, fitted], -1))
+        values = values - values.mean(0) + mean + self.shift(torch.cat([mean, instruction[0]]))
+        return replace(ridge, texts=values.double())
 
     def forward(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> ProjectorAdapter:
-        mean, centred, dual = ridge_dual(samples, texts)  # (d,), (k, d), (k, k)
-        text_mean = texts.mean(0)
-        deviation = texts - text_mean  # (k, d_text)
-        fitted = (centred @ centred.T @ dual).to(texts.dtype) @ deviation  # (k, d_text)
-        A = (centred.T @ dual).to(texts.dtype)  # (d, k)
-        B = self.log_gain.exp() * (deviation @ self.weight.T) + self.value(torch.cat([deviation, fitted], -1))
-        bias = self.weight @ text_mean - mean.to(texts.dtype) @ A @ B
-        extra = self.bias(torch.cat([text_mean, instruction[0]]))
-        first, last = extra[: self.d_hidden], extra[self.d_hidden :]
-        none = texts.new_zeros
-        return ProjectorAdapter(
-            A=[A, none(self.d_hidden, 0)],
-            B=[B, none(0, last.shape[0])],
-            bias=[bias + first, last],
-            base=[False, True],
-        )
+        return as_adapter(self.predictor(samples, texts, instruction), self.weight, self.d_out)
 
 
-def ridge_dual(samples: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (d,), centred samples (k, d) and (Zc Zc^T + lambda I)^-1 (k, k) with lambda by leave-one-out; float64."""
-    mean, centred, values, vectors = _spectrum(samples)
-    penalty, _ = ridge_loo(samples, texts)
-    return mean, centred, (vectors / (values + penalty)) @ vectors.T
+def as_adapter(ridge: Ridge, weight: Tensor, d_out: int) -> ProjectorAdapter:
+    """The adapter that puts predicted caption embeddings through a projector's first layer, base path off.
 
-
-def ridge_loo(samples: Tensor, texts: Tensor) -> tuple[float, float]:
-    """The penalty with the smallest leave-one-out error, and that error.
-
-    e_i / (1 - h_ii - 1/k) for ridge regression with an unpenalised intercept; mean squared error over the pairs.
-    With fewer than three pairs nothing can be left out: the middle penalty is taken.
+    Args:
+        weight: of that layer, W1 (d_hidden, d_text).
+        d_out: width of the last layer's output, which stays as it is.
     """
-    k = samples.shape[0]
-    _, _, values, vectors = _spectrum(samples)
-    scale = float(values.mean()) or 1.0
-    if k < 3:
-        return float(LAMBDAS[len(LAMBDAS) // 2]) * scale, float("inf")
-    deviation = (texts - texts.mean(0)).double()
-    rotated = vectors.T @ deviation
-    errors = []
-    for penalty in LAMBDAS * scale:
-        shrink = values / (values + penalty)
-        residual = deviation - (vectors * shrink) @ rotated
-        leverage = (vectors.square() * shrink).sum(1) + 1 / k
-        errors.append(float((residual / (1 - leverage).clamp_min(1e-6)[:, None]).square().sum(1).mean()))
-    best = min(range(len(errors)), key=errors.__getitem__)
-    return float(LAMBDAS[best]) * scale, errors[best]
+    mean = ridge.texts.mean(0)
+    A = (ridge.centred.T @ ridge.dual).to(weight.dtype)  # (d, k)
+    B = (ridge.texts - mean).to(weight.dtype) @ weight.T  # (k, d_hidden)
+    bias = weight @ mean.to(weight.dtype) - ridge.mean.to(weight.dtype) @ A @ B
+    none = weight.new_zeros
+    return ProjectorAdapter(
+        A=[A, none(len(weight), 0)], B=[B, none(0, d_out)], bias=[bias, none(d_out)], base=[False, True]
+    )
 
 
-def _spectrum(samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    z = samples.double()
-    mean = z.mean(0)
-    centred = z - mean
-    values, vectors = torch.linalg.eigh(centred @ centred.T)
-    return mean, centred, values.clamp_min(0), vectors
+def first_weight(projector: Projector) -> Tensor:
+    """W1 (d_hidden, d_in) of a projector, without gradient."""
+    return projector.get_parameter("layers.0.weight").detach()
 
 
 def _zero_mlp(d_in: int, d_hidden: int, d_out: int) -> nn.Sequential:

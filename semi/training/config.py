@@ -24,9 +24,10 @@ class _Strict(BaseModel):
 
 
 class SourceConfig(_Strict):
-    """Where training pairs come from: an encoded folder (`semi encode`), or a number of procedural modalities."""
+    """Where training pairs come from: encoded folders (`semi encode`), or a number of procedural modalities."""
 
-    encoded: Path | None = None
+    encoded: Path | list[Path] | None = None
+    """One folder, or several of one kind, all equally likely."""
     procedural: Annotated[int, Field(ge=2)] | None = None
     """A tenth of them, at least one, is held out for validation."""
     samples: Annotated[int, Field(ge=FEWEST_PAIRS)] = 128
@@ -39,8 +40,17 @@ class SourceConfig(_Strict):
     @model_validator(mode="after")
     def _one_of(self) -> SourceConfig:
         if (self.encoded is None) == (self.procedural is None):
-            raise ValueError("give either `encoded` (a folder) or `procedural` (how many modalities)")
+            raise ValueError("give either `encoded` (folders) or `procedural` (how many modalities)")
+        if self.encoded == []:
+            raise ValueError("`encoded` names no folder")
         return self
+
+    @property
+    def folders(self) -> list[Path]:
+        """The encoded folders; none for procedural modalities."""
+        if self.encoded is None:
+            return []
+        return self.encoded if isinstance(self.encoded, list) else [self.encoded]
 
 
 class ScheduleConfig(_Strict):
@@ -96,10 +106,14 @@ class ProjectorConfig(_Training):
     text_encoder: str = "text"
     """The modality whose default encoder embeds captions and instructions."""
     projector: ProjectorSizes = ProjectorSizes()
+    start: Path | None = None
+    """Folder of a trained projector to go on from; None: fresh weights."""
     warm_start: Annotated[int, Field(ge=0)] = 400
     """Steps before the language model is called: projector(text) -> mean input embeddings of the caption's parts."""
     noise: Share = 0.5
-    """Half of the text rows get noise of up to this norm (text embeddings have norm 1), see `semi.training.sources`."""
+    """Half of the text rows get noise of up to this norm (text embeddings have norm 1)."""
+    examples: Annotated[int, Field(ge=0)] = 0
+    """The most pairs of the support set that stand before a row as turns of the conversation; drawn from 0 up to it."""
 
 
 class HyperNetworkConfig(_Training):

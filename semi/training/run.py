@@ -33,7 +33,7 @@ from semi.projector import Projector
 from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig, read_config
 from semi.training.hypernetwork import train_hypernetwork
 from semi.training.loop import History
-from semi.training.projector import train_projector, validation_losses
+from semi.training.projector import WEIGHTS, train_projector, validation_losses
 from semi.training.sources import load_families, require_enough
 
 Advance = Callable[[int, str], None]
@@ -44,6 +44,9 @@ def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advanc
     """Train the shared projector of a YAML file into `out` (projector.safetensors, projector.json, metrics, curve)."""
     config = read_config(path, ProjectorConfig)
     inputs = _inputs(config.sources)
+    if config.start:
+        read_manifest(config.start, PROJECTOR)
+        inputs["start"] = sha256_of(config.start / WEIGHTS)
     language_model = LanguageModel.load(config.language_model, precision=config.precision)
     encoder = load_modality(config.text_encoder).encoder()
     settings = config.model_dump(mode="json") | {"inputs": inputs, "language_model": language_model.source()}
@@ -58,8 +61,8 @@ def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advanc
             "projector": projector.sizes,
         }
         write_json(output.path / "projector.json", described)
-        losses = validation_losses(projector, families, language_model)
-        _finish(output, history, ["projector.safetensors", "projector.json"], {"config": settings, "losses": losses})
+        losses = validation_losses(projector, families, language_model, config.examples)
+        _finish(output, history, [WEIGHTS, "projector.json"], {"config": settings, "losses": losses})
     return history
 
 
@@ -76,8 +79,8 @@ def run_hypernetwork(
         model_id, precision, model_sha256 = source["id"], source["precision"], source["sha256"]
         modality, encoder_id = text_encoder["modality"], text_encoder["id"]
         projector = Projector(**described["projector"])
-    load_module(projector, config.projector / "projector.safetensors")
-    inputs["projector"] = sha256_of(config.projector / "projector.safetensors")
+    load_module(projector, config.projector / WEIGHTS)
+    inputs["projector"] = sha256_of(config.projector / WEIGHTS)
     encoder = load_modality(modality).encoder()
     require_same(config.projector, "text encoder", encoder.id, encoder_id)
     language_model = LanguageModel.load(model_id, precision=precision)
@@ -147,7 +150,7 @@ def _captions() -> Path:
 def _inputs(sources: Sequence[SourceConfig]) -> dict[str, str]:
     """Hash of every encoded folder, checked before any work."""
     hashes = {}
-    for folder in [source.encoded for source in sources if source.encoded]:
+    for folder in [folder for source in sources for folder in source.folders]:
         manifest = read_manifest(folder, ENCODED)
         with rebuilding(folder / "manifest.json", "set of embeddings"):
             n = int(manifest["info"]["n"])

@@ -147,30 +147,31 @@ def shares(families: Sequence[Family], rows: int) -> list[int]:
 
 
 def _encoded(config: SourceConfig, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> Family:
+    parts = [_parts(folder, encoder, cache, advance) for folder in config.folders]
+    return Family([train for train, _ in parts], [held for _, held in parts], config.weight)
+
+
+def _parts(folder: Path, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> tuple[Source, Source]:
+    """An encoded folder, as a source to train on and one held out."""
     from semi.encoding import load_encoded
 
-    if config.encoded is None:
-        raise InputError("no encoded folder in this source")
-    encoded = load_encoded(config.encoded)
+    encoded = load_encoded(folder)
     embeddings = torch.from_numpy(encoded.embeddings)
     if embeddings.ndim == 3:
         embeddings = embeddings.mean(1)  # one embedding a sample conditions and trains
     same = encoded.encoder_id == encoder.id and all(p.sample == p.caption for p in encoded.pairs)
     texts = embeddings if same else embed_captions([p.caption for p in encoded.pairs], encoder, cache, advance)
-    require_enough(config.encoded, len(encoded.pairs))
-    g = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(encoded.pairs), generator=g)
+    require_enough(folder, len(encoded.pairs))
+    order = torch.randperm(len(encoded.pairs), generator=torch.Generator().manual_seed(0))
     held = min(512, max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(order))))
-    name = config.encoded.name
     instruction = next((p.instruction for p in encoded.pairs if p.instruction), "Describe this.")
 
     def part(index: Tensor, name: str) -> Source:
         t = texts[index]
-        return Source(
-            name, t if same else embeddings[index], t, [encoded.pairs[i].caption for i in index.tolist()], instruction
-        )
+        captions = [encoded.pairs[i].caption for i in index.tolist()]
+        return Source(name, t if same else embeddings[index], t, captions, instruction)
 
-    return Family([part(order[held:], name)], [part(order[:held], f"{name} (validation)")], config.weight)
+    return part(order[held:], folder.name), part(order[:held], f"{folder.name} (validation)")
 
 
 def _procedural(config: SourceConfig, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> Family:

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from semi.hypernetwork import HyperNetwork, RidgeHyperNetwork, build
-from semi.hypernetwork.ridge import LAMBDAS, ridge_dual, ridge_loo
 from semi.projector import Projector
+from semi.ridge import Ridge
 from semi_kernels.isometry import Haar, Hadamard, Householder, Isometry, SignedPermutation
 
 ISOMETRIES: dict[str, type[Isometry]] = {
@@ -70,7 +68,7 @@ def with_intercept(x: Tensor, t: Tensor, penalty: float, query: Tensor) -> Tenso
 def test_the_adapter_is_ridge_regression_with_an_intercept(k: int, d: int) -> None:
     projector, net = network()
     x, texts, queries = task(k, d)
-    penalty, _ = ridge_loo(x, texts)
+    penalty = Ridge.fit(x, texts).penalty
     predicted = with_intercept(x, texts, penalty, queries)  # (n, d_text) float64
     torch.testing.assert_close(
         projector(queries, net(x, texts, torch.ones(1, 16))), projector(predicted.float()), rtol=1e-4, atol=1e-5
@@ -91,7 +89,7 @@ def test_with_its_alignment_it_is_kernel_ridge_regression(kernel: str) -> None:
     centring = torch.eye(12, dtype=torch.float64) - 1 / 12
     K_c, Q_c = centring @ K @ centring, (Q - K.mean(0)) @ centring
     alignment = net.align(x, texts)
-    penalty, _ = ridge_loo(alignment(x), texts)
+    penalty = Ridge.fit(alignment(x), texts).penalty
     dual = torch.linalg.solve(K_c + penalty * torch.eye(12, dtype=torch.float64), t - t.mean(0))
     expected = projector((t.mean(0) + Q_c @ dual).float())
     torch.testing.assert_close(
@@ -99,37 +97,13 @@ def test_with_its_alignment_it_is_kernel_ridge_regression(kernel: str) -> None:
     )
 
 
-@given(k=st.integers(3, 12), d=st.integers(1, 30), seed=st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
-def test_the_leave_one_out_error_is_that_of_leaving_one_out(k: int, d: int, seed: int) -> None:
-    x, texts, _ = task(k, d, seed=seed)
-    penalty, error = ridge_loo(x, texts)
-    centred = x.double() - x.double().mean(0)
-    scale = float(centred.square().sum(1).mean())
-    brute = []
-    for candidate in (LAMBDAS * scale).tolist():
-        left = [with_intercept(x[m], texts[m], candidate, x[~m]) - texts[~m] for m in ~torch.eye(k, dtype=torch.bool)]
-        brute.append(float(torch.cat(left).square().sum(1).mean()))
-    assert error == pytest.approx(min(brute), rel=1e-4)
-    chosen = (LAMBDAS * scale - penalty).abs().argmin()
-    assert brute[int(chosen)] == pytest.approx(min(brute), rel=1e-4)
-
-
-def test_the_dual_is_float64_and_symmetric() -> None:
-    x, texts, _ = task(9, 4)
-    mean, centred, dual = ridge_dual(x, texts)
-    assert {mean.dtype, centred.dtype, dual.dtype} == {torch.float64}
-    torch.testing.assert_close(dual, dual.T)
-    torch.testing.assert_close(centred.sum(0), torch.zeros(4, dtype=torch.float64))
-
-
 def test_untrained_corrections_change_nothing() -> None:
     projector, net = network()
     x, texts, queries = task(10, 20)
-    _, centred, dual = ridge_dual(x, texts)
+    ridge = Ridge.fit(x, texts)
     adapter = net(x, texts, torch.ones(1, 16))
     weight = projector.get_parameter("layers.0.weight")
-    torch.testing.assert_close(adapter.A[0], (centred.T @ dual).float())
+    torch.testing.assert_close(adapter.A[0], (ridge.centred.T @ ridge.dual).float())
     torch.testing.assert_close(adapter.B[0], (texts - texts.mean(0)) @ weight.T)
     assert not adapter.bias[1].any()
     assert adapter.base == [False, True]
