@@ -120,7 +120,7 @@ def _report(folder: Path, *, as_json: bool) -> None:
         for text in summary.get("sentences", ()):
             typer.echo(f"{text}\n")
         typer.echo(f"{folder / 'report.html'}: {summary['measured']} of {summary['cells']} cells")
-        if not summary["drawn"]:
+        if summary["measured"] and not summary["drawn"]:
             typer.echo("no pictures: they need matplotlib (pip install 'semi-llm[plot]')", err=True)
         for line in summary["left_out"]:
             typer.echo(f"left out: {line}", err=True)

@@ -12,7 +12,7 @@ from semi.study.config import EfficiencyConfig
 from semi.study.efficiency import KIND, cells, left_out
 from semi.study.figures import draw_curves
 from semi.study.results import Line, Results
-from semi.study.run import failures, read_study
+from semi.study.run import configuration, failures
 from semi.study.summary import summarise
 
 EXAMPLES = 4
@@ -27,8 +27,7 @@ def report_efficiency(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: the folder holds no such study, or its files are damaged.
     """
-    study = read_study(folder)
-    config = EfficiencyConfig.model_validate(study["config"], strict=False)
+    study, config = configuration(folder, EfficiencyConfig)
     results = Results(folder)
     lines = [line for cell, _, _ in cells(config) if (line := results.get(cell)) is not None]
     measured = [line for line in lines if "error" not in line]

@@ -100,4 +100,5 @@ def _line(raw: bytes) -> Line | None:
         line = json.loads(raw)
     except ValueError:
         return None
-    return line if isinstance(line, dict) and isinstance(line.get("cell"), dict) else None
+    whole = isinstance(line, dict) and all(isinstance(line.get(name), dict) for name in ("cell", "meaning"))
+    return line if whole else None

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from semi.artifacts import read_json, write_json
 from semi.artifacts.files import output_error
 from semi.artifacts.lock import LOCK, FolderLock
@@ -113,6 +115,23 @@ def read_study(folder: Path) -> dict[str, Any]:
     if not isinstance(study, dict) or not {"kind", "config", "targets", "versions"} <= set(study):
         raise ArtifactError(f"{folder / FILE} does not describe a study", do="name a folder that `semi study` wrote")
     return study
+
+
+def configuration(folder: Path, kind: type[C]) -> tuple[dict[str, Any], C]:
+    """What `read_study` gives, and the configuration in it.
+
+    Raises:
+        ArtifactError: as `read_study`; or another version of semi wrote it.
+    """
+    study = read_study(folder)
+    try:
+        return study, kind.model_validate(study["config"])
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{folder / FILE} holds a configuration that this version does not know",
+            got="; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:SHOWN]),
+            do="run the study again with a configuration for this version",
+        ) from error
 
 
 def require_unchanged(jobs: Iterable[Job], results: Results, *, force: bool) -> None:

@@ -13,7 +13,7 @@ from semi.study.conditions import CONDITIONS
 from semi.study.config import StressConfig
 from semi.study.figures import draw_stress
 from semi.study.results import Line, Results
-from semi.study.run import failures, read_study, told
+from semi.study.run import configuration, failures, told
 from semi.study.stress import KIND, PLAIN, adaptations
 from semi.study.stress_summary import sentence, summarise
 
@@ -26,8 +26,7 @@ def report_stress(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: the folder holds no such study, or its files are damaged.
     """
-    study = read_study(folder)
-    config = StressConfig.model_validate(study["config"], strict=False)
+    study, config = configuration(folder, StressConfig)
     results = Results(folder)
     cells = [cell for _, _, groups in adaptations(config) for group in groups for cell in group]
     lines = [line for cell in cells if (line := results.get(cell)) is not None]

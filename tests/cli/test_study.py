@@ -104,6 +104,24 @@ def test_a_taken_folder_and_a_changed_meaning_are_refused(
     refused("study", "sample-efficiency", config, "--out", "mine", says=("mine is not empty and holds no study",))
 
 
+def test_a_report_of_a_study_that_has_hardly_begun_or_is_damaged(
+    config: Path, work: Path, semi: Semi, refused: Callable[..., str]
+) -> None:
+    described = {"kind": "sample-efficiency", "config": yaml.safe_load(config.read_text())}
+    (work / "out").mkdir()
+    study = work / "out" / "study.json"
+    study.write_text(json.dumps(described | {"targets": {}, "versions": {}}))
+    begun = semi("study", "report", "out")
+    assert (begun.exit_code, begun.stderr) == (0, "")
+    assert "0 of 8 cells" in begun.stdout
+    study.write_text(json.dumps(described | {"config": {"colour": 1}, "targets": {}, "versions": {}}))
+    refused("study", "report", "out", says=("study.json", "colour", "this version does not know"))
+    study.write_text("{}")
+    refused("study", "report", "out", says=("study.json does not describe a study",))
+    study.write_text("{")
+    refused("study", "report", "out", says=("study.json is not JSON",))
+
+
 def test_cells_that_fail_end_it_with_1_and_their_names(config: Path, semi: Semi) -> None:
     content = yaml.safe_load(config.read_text())
     content["methods"][0]["settings"]["subsets"] = 4  # of four pairs: one each
