@@ -75,11 +75,12 @@ def draw_stress(summary: Mapping[str, Any], out: Path) -> bool:
             axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
         axes.axhline(0, color="#888", linewidth=0.8, linestyle=":")
         axes.set(title=condition, xlabel="strength", ylabel="learned part kept")
-        if name == "kept":
-            axes.set_ylim(-0.5, 1.25)
-            axes.label_outer()
-        else:
+        if name == "damage":
             axes.set_ylabel("added loss (nats a token)")
+            continue
+        axes.set_ylim(-0.5, 1.25)  # one scale for all; strengths are each condition's own
+        if conditions.index(condition) % 4:
+            axes.set(ylabel="", yticklabels=[])
     _legend(figure)
     _save(figure, out, "stress")
     return True
