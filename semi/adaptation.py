@@ -87,29 +87,33 @@ def _adapt(
     embeddings, support = _embed(foundation, modality, encoder, pairs)
     instructions = [pair.instruction or modality.instruction for pair in pairs]
     fitter = Fitter(foundation, settings, pairs, instructions, embeddings, support)
-    begun = fitter.begin(fitter.everything)
+    index, watched = fitter.parts()
+    begun = fitter.begin(index)
     with claim() as output:  # only now: a support set that cannot be used leaves `out` as it was, --force or not
         folder = output.path if output else None
         metrics: dict[str, Any] = {}
-        schedule = settings.schedule()
+        schedule = settings.schedule(pairs=len(pairs))
         advance(0, "choosing what to show")
-        count = fitter.choose_examples(begun)
+        count = fitter.choose_examples(begun, index)
         if settings.chooses_steps(len(pairs)):
-            steps, watched = fitter.choose_steps(count, folder and folder / "choosing-steps", advance)
+            steps, chosen_on = fitter.choose_steps(count, folder and folder / "choosing-steps", advance)
             schedule = settings.schedule(steps)
-            metrics["held_out_loss"] = watched.validations
-        history = fitter.fit(begun, fitter.everything, schedule, examples=count, folder=folder, advance=advance)
+            metrics["held_out_loss"] = chosen_on.validations
+        history = fitter.fit(begun, index, schedule, examples=count, held_out=watched, folder=folder, advance=advance)
+        steps = schedule.steps
+        if watched is not None:
+            steps, metrics["held_out_loss"] = int(history.best["step"]), history.validations
         metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
         if settings.diagnose:
-            advance(schedule.steps, "diagnosing")
-            metrics["diagnosis"] = diagnose(fitter, steps=schedule.steps)
+            advance(steps, "diagnosing")
+            metrics["diagnosis"] = diagnose(fitter, steps=steps)
         record = Record(
             modality=modality.name,
             encoder={"name": settings.encoder or "", "id": encoder.id},
             instruction=modality.instruction,
             language_model=foundation.language_model.source(),
             foundation=foundation.sha256,
-            settings=asdict(settings) | {"steps": schedule.steps, "lr": schedule.lr, "examples": count},
+            settings=asdict(settings) | {"steps": steps, "lr": schedule.lr, "examples": count},
             support_sha256=pairs_sha256(pairs),
             metrics=metrics,
         )
@@ -123,7 +127,7 @@ def _adapt(
             begun.merged(),
             memory,
             adapter=begun.adapter,
-            examples=fitter.examples(begun, fitter.everything, count),
+            examples=fitter.examples(begun, index, count),
         )
         if output:
             integration.write(output, "metrics.jsonl")

@@ -20,6 +20,8 @@ from semi.training.loop import History, Schedule, train
 
 Advance = Callable[[int, str], None]
 FOLDS = 4
+MOST_TO_WATCH = 64
+"""Pairs held out of many."""
 MOST_TO_CHOOSE_ON = 32
 """Pairs that say how many examples to show: more would take longer and choose the same."""
 
@@ -50,6 +52,13 @@ class Fitter:
         """All pairs."""
         return torch.arange(len(self.pairs))
 
+    def parts(self) -> tuple[Tensor, Tensor | None]:
+        """The pairs to begin with, and those held out of many to tell the best weights."""
+        if not self.settings.keeps_best(len(self.pairs)):
+            return self.everything, None
+        held = self.everything[FOLDS - 1 :: 2 * FOLDS][:MOST_TO_WATCH]
+        return self.everything[~torch.isin(self.everything, held)], held
+
     def begin(self, index: Tensor) -> Start:
         """The method's start on some pairs."""
         subsets = self.settings.subsets
@@ -62,9 +71,12 @@ class Fitter:
         """What a start on some pairs, as it is now, shows beside a sample; None for a count of 0."""
         if not count:
             return None
-        with torch.no_grad():
-            soft = begun.module.soft(begun.unseen(begun.alignment(self.embeddings[index])))
-        return Examples(count, begun.retrieval, soft, *self.words(index))
+        return Examples(count, begun.retrieval, self.unseen(begun, index), *self.words(index))
+
+    @torch.no_grad()
+    def unseen(self, begun: Start, index: Tensor) -> Tensor:
+        """Soft tokens (k, t, d_lm) of the pairs a start is of, each as if its pair were new."""
+        return begun.module.soft(begun.unseen(begun.alignment(self.embeddings[index])))
 
     def fit(
         self,
@@ -110,22 +122,20 @@ class Fitter:
         model = self.foundation.language_model
         return caption_loss(model, begun.soft(self.embeddings[held]), *self.words(held), before)
 
-    def choose_examples(self, begun: Start) -> int:
-        """How many pairs to show beside a sample: what serves the pairs best, each left out of the method's start."""
+    def choose_examples(self, begun: Start, index: Tensor) -> int:
+        """How many pairs to show beside a sample: what serves those it begins with best, each left out of the start."""
         if self.settings.examples is not None:
             return self.settings.examples
-        if self.settings.method not in READERS or len(self.pairs) < FEWEST_TO_HOLD_OUT:
+        if self.settings.method not in READERS or len(index) < FEWEST_TO_HOLD_OUT:
             return 0
-        index = self.everything[:MOST_TO_CHOOSE_ON]
-        with torch.no_grad():
-            soft = begun.module.soft(begun.unseen(begun.alignment(self.embeddings)))
+        some = slice(0, MOST_TO_CHOOSE_ON)
+        asked, soft, model = self.words(index[some]), self.unseen(begun, index), self.foundation.language_model
         losses = {}
         for count in EXAMPLES:
             before = None
-            if count:
-                shown = Examples(count, begun.retrieval, soft, *self.words(self.everything))
-                before = [shown.turns(row) for row in begun.retrieval.others(count).flip(1)[index].tolist()]
-            losses[count] = caption_loss(self.foundation.language_model, soft[index], *self.words(index), before)
+            if shown := self.examples(begun, index, count):
+                before = [shown.turns(row) for row in begun.retrieval.others(count).flip(1)[some].tolist()]
+            losses[count] = caption_loss(model, soft[some], *asked, before)
         return min(losses, key=losses.__getitem__)
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:

@@ -10,6 +10,10 @@ from semi.training.loop import Schedule
 
 FEWEST_TO_HOLD_OUT = 8
 """With fewer pairs, a quarter of them says nothing about when to stop."""
+MANY = 256
+"""With so many pairs those held out are not missed: the method is trained once, and its best weights are kept."""
+PASSES = 12
+"""Over many pairs, at most."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Settings:
             shared one), "bias" (the mean caption in the shared one's bias).
         shots: pairs drawn from those given; None: all of them.
         steps: gradient steps on the pairs; 0: none; None: as many as serve a quarter of the pairs when the method is
-            first trained on the others (early stopping on the shots alone).
+            first trained on the others (early stopping on the shots alone). With 256 pairs and more an eighth of them,
+            64 at most, is held out of one training, whose best weights are kept.
         lr: peak learning rate; None: the method's own.
         batch: pairs a step, all of them if there are no more.
         encoder: one of the modality's; None: its default.
@@ -58,23 +63,31 @@ class Settings:
 
     def chooses_steps(self, pairs: int) -> bool:
         """Whether the number of steps is to be found on held-out pairs first."""
-        return self.steps is None and pairs >= FEWEST_TO_HOLD_OUT
+        return self.steps is None and FEWEST_TO_HOLD_OUT <= pairs < MANY
 
-    def schedule(self, steps: int | None = None) -> Schedule:
-        """The training schedule: of `steps`, else of those set, else of the most the method may take.
+    def keeps_best(self, pairs: int) -> bool:
+        """Whether one training watches held-out pairs and keeps its best weights."""
+        return self.steps is None and pairs >= MANY
 
-        The rate is constant after its warm-up, so that training for fewer steps is the beginning of training for more.
+    def schedule(self, steps: int | None = None, *, pairs: int = 0) -> Schedule:
+        """The training schedule: of `steps`, else of those set, else of the most the method may take on so many pairs.
+
+        On few pairs the rate is constant after its warm-up, so that training for fewer steps is the beginning of
+        training for more; on many it falls, as the training that finds the best weights is the only one.
         """
         own = DEFAULTS[self.method]
+        many = steps is None and self.keeps_best(pairs)
         if steps is None:
             steps = own.most_steps if self.steps is None else self.steps
+        if many:
+            steps = max(steps, PASSES * -(-pairs // self.batch))
         return Schedule(
             steps=steps,
             lr=self.lr or own.lr,
             warmup=5,
-            final_lr=1.0,
-            validate_every=4,
-            patience=2,
+            final_lr=0.05 if many else 1.0,
+            validate_every=max(4, steps // 24) if many else 4,
+            patience=6 if many else 2,
             seed=self.seed,
             save_every=10,
         )

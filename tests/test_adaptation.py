@@ -18,6 +18,7 @@ from semi.foundation import Foundation
 from semi.integration import Integration, is_many
 from semi.methods import METHODS, READERS
 from semi.pairs import Pair
+from semi.pairs_io import draw_shots
 from semi.settings import Settings
 
 COLOURS, THINGS = ("red", "green", "blue"), ("cat", "dog", "house", "car")
@@ -186,6 +187,26 @@ def test_the_diagnosis_is_complete_and_json(tiny_foundation: Foundation, method:
     assert found["chance"] == pytest.approx(1 / 8, abs=0.05)
     assert {row["value"] for row in found["few_shots"]} <= {*COLOURS, *THINGS}
     assert (found["more"] is not None) == (method in READERS)
+
+
+@pytest.mark.parametrize("method", ["semi", "scratch"])
+def test_of_many_pairs_some_are_held_out_of_one_training(
+    tiny_foundation: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr("semi.settings.MANY", 40)
+    monkeypatch.setattr("semi.settings.PASSES", 2)
+    model = tiny_foundation.adapt("vectors", pairs(48), method=method, batch=8, diagnose=False, out=tmp_path / "a")
+    seen = model.record.metrics["held_out_loss"]
+    best = min(seen, key=lambda v: v["loss"])
+    assert model.record.settings["steps"] == best["step"]
+    assert not (tmp_path / "a" / "choosing-steps").exists()
+    assert len(model.memory.labels) == 48
+    held = [Pair(np.array(p.sample), p.caption) for p in _drawn(48, 0)[3::8]]
+    assert evaluate(model, held, generate=False).loss == pytest.approx(best["loss"], rel=1e-3)
+
+
+def _drawn(n: int, seed: int) -> list[Pair]:
+    return draw_shots(pairs(n), n, seed)
 
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5])
