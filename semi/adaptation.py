@@ -96,10 +96,13 @@ def _adapt(
         advance(0, "choosing what to show")
         count = fitter.choose_examples(begun, index)
         if settings.chooses_steps(len(pairs)):
-            steps, chosen_on = fitter.choose_steps(count, folder and folder / "choosing-steps", advance)
+            steps, chosen_on = fitter.choose_steps(
+                count, folder and folder / "choosing-steps", _named("finding the number of steps", advance)
+            )
             schedule = settings.schedule(steps)
             metrics["held_out_loss"] = chosen_on.validations
-        history = fitter.fit(begun, index, schedule, examples=count, held_out=watched, folder=folder, advance=advance)
+        learning = _named("learning", advance)
+        history = fitter.fit(begun, index, schedule, examples=count, held_out=watched, folder=folder, advance=learning)
         steps = schedule.steps
         if watched is not None:
             steps, metrics["held_out_loss"] = int(history.best["step"]), history.validations
@@ -132,6 +135,10 @@ def _adapt(
         if output:
             integration.write(output, "metrics.jsonl")
         return integration
+
+
+def _named(phase: str, advance: Advance) -> Advance:
+    return lambda step, note: advance(step, f"{phase}, {note}")
 
 
 def _support_pairs(pairs: str | Path | Sequence[Pair], modality: Modality, settings: Settings) -> list[Pair]:

@@ -38,13 +38,19 @@ def command(
         typer.Option("--steps", help="Gradient steps; 0 for none; found by early stopping on the pairs if not given."),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    method: Annotated[str, typer.Option("--method", help="semi, scratch, finetune or lora.")] = "semi",
+    method: Annotated[str, typer.Option("--method", help="semi, ridge, scratch, finetune, lora or bias.")] = "semi",
     encoder: Annotated[str | None, typer.Option("--encoder", help="One of the modality's encoders.")] = None,
     foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of the language model: nf4, q4_1, bf16 or fp32.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples", help="Pairs shown beside a sample, the nearest ones; found on the pairs if not given."
+        ),
+    ] = None,
     subsets: Annotated[
         int, typer.Option("--subsets", help="Parts of the pairs that the hypernetwork reads one by one.")
     ] = 1,
@@ -73,11 +79,19 @@ def command(
     from semi.settings import Settings
 
     settings = Settings(
-        cast("Method", method), None, seed, steps, lr, encoder=encoder, subsets=subsets, diagnose=diagnose
+        cast("Method", method),
+        None,
+        seed,
+        steps,
+        lr,
+        encoder=encoder,
+        examples=examples,
+        subsets=subsets,
+        diagnose=diagnose,
     )
     known = {"modality": kind.name, "settings": asdict(settings)}
     require_free(out, force=force, kind=Integration.KIND, known=known)  # loading the language model takes seconds
-    with progress("Adapting", settings.schedule().steps, quiet=quiet) as bar:
+    with progress("Adapting", settings.schedule(pairs=len(drawn)).steps, quiet=quiet) as bar:
         loaded = Foundation.load(foundation, precision=precision)
         integration = adapt(
             loaded,
@@ -91,6 +105,8 @@ def command(
         loss = _loss(integration, drawn)
     typer.echo(f"{out}: {modality} from {len(drawn)} pairs, method {method}, seed {seed}")
     typer.echo(f"caption loss on the pairs: {loss}")
+    if shown := integration.record.settings["examples"]:
+        typer.echo(f"shown beside a sample: the {shown} nearest pairs")
     for line in summary(integration.record.metrics.get("diagnosis")):
         typer.echo(line)
     typer.echo(f"next: semi describe {shlex.quote(str(out))} SAMPLE")

@@ -97,7 +97,8 @@ def test_training_tells_how_far_it_is_in_a_log(
     arguments = ["--foundation", foundation_folder, "--steps", 3, "--no-diagnose", "--out", "out"]
     lines = semi("adapt", "vectors", "--pairs", pairs_file(), *arguments).stderr.splitlines()
     assert [re.sub(r"loss \d+\.\d+", "loss", line) for line in lines] == [
-        f"Adapting: loss, {step} of 3" for step in (1, 2, 3)
+        "Adapting: choosing what to show, 0 of 3",
+        *(f"Adapting: learning, loss, {step} of 3" for step in (1, 2, 3)),
     ]
     result = semi("encode", "vectors", pairs_file(40), "--out", "encoded")
     assert result.stderr.splitlines() == [
