@@ -28,12 +28,12 @@ class Memory:
 
     @cached_property
     def _spacing(self) -> tuple[float, float]:
-        """Median and largest distance from a support sample to its nearest other one."""
-        if len(self.embeddings) < 2:
+        """Median and largest distance from a support sample to the nearest that is not the same."""
+        distinct = self.embeddings.double().unique(dim=0)  # copies would say that the support is as dense as can be
+        if len(distinct) < 2:
             return 1.0, float("inf")
-        distances = torch.cdist(self.embeddings.double(), self.embeddings.double())
-        nearest = distances.fill_diagonal_(float("inf")).min(1).values
-        return float(nearest.median()) or 1.0, float(nearest.max())
+        nearest = torch.cdist(distinct, distinct).fill_diagonal_(float("inf")).min(1).values
+        return float(nearest.median()), float(nearest.max())
 
     def distances(self, embedding: Tensor) -> Tensor:
         """Distances (k,) of one embedding (d_enc,) to the support, in units of its usual spacing."""

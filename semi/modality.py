@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from semi.assets import Asset
+    from semi.errors import PairsError
     from semi.pairs import Pair
 
 
@@ -56,6 +57,13 @@ class Modality(ABC):
             PairsError: the sample is not one of this modality.
         """
         return sample
+
+    def misfits(self, samples: Sequence[Any]) -> dict[int, PairsError]:
+        """Parsed samples that cannot stand beside the others, by index, and what is wrong with them; none by default.
+
+        Asked of all samples of a file before anything is encoded, so that the line at fault is named.
+        """
+        return {}
 
     def draw(self, sample: Any) -> str | None:
         """A picture of the sample as self-contained HTML or SVG for reports, or None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,24 +30,19 @@ class VectorEncoder:
             samples: n vectors (width,) as `Vectors.parse` gives them, or anything it takes.
 
         Raises:
-            PairsError: a sample is no finite vector.
-            InputError: the widths differ, or there is no vector to tell the width from.
+            PairsError: a sample is no finite vector, or the widths differ.
+            InputError: there is no vector to tell the width from.
         """
         import numpy as np
 
         rows = [_vector(sample, None) for sample in samples]
         if self.width is None and rows:
-            self.width = Counter(map(len, rows)).most_common(1)[0][0]
+            self.width = _usual_width(rows)
         if self.width is None:
             raise InputError("the width of no vectors is unknown", expected="at least one sample")
         for row in rows:
             if len(row) != self.width:
-                raise InputError(
-                    "the vector has another width than the others",
-                    got=f"{len(row)} numbers",
-                    expected=f"{self.width} numbers",
-                    do="encode all samples with the same encoder",
-                )
+                raise _other_width(row, self.width)
         return np.stack(rows) if rows else np.empty((0, self.width), np.float32)
 
 
@@ -68,6 +63,13 @@ class Vectors(Modality):
             raise InputError(f"modality 'vectors' has no encoder {name!r}", expected=", ".join(self.encoders))
         return VectorEncoder()  # type: ignore[return-value]  # the width is None until data fixes it
 
+    def misfits(self, samples: Sequence[Any]) -> dict[int, PairsError]:
+        """Vectors of another width than most."""
+        if not samples:
+            return {}
+        width = _usual_width(samples)
+        return {i: _other_width(row, width) for i, row in enumerate(samples) if len(row) != width}
+
     def parse(self, sample: Any, *, folder: Path | None = None) -> np.ndarray:
         """The vector (width,), float32.
 
@@ -79,6 +81,19 @@ class Vectors(Modality):
             PairsError: not a vector, empty, or a number in it is NaN, infinite or beyond float32.
         """
         return _vector(sample, folder)
+
+
+def _usual_width(vectors: Sequence[Sized]) -> int:
+    return Counter(map(len, vectors)).most_common(1)[0][0]
+
+
+def _other_width(vector: Sized, width: int) -> PairsError:
+    return PairsError(
+        "the vector has another width than the others",
+        got=f"{len(vector)} numbers",
+        expected=f"{width} numbers",
+        do="encode all samples with the same encoder",
+    )
 
 
 def _vector(sample: Any, folder: Path | None) -> np.ndarray:

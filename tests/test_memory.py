@@ -26,6 +26,15 @@ def test_far_away_is_unlike_anything_seen_and_in_between_is_not() -> None:
     assert memory.unlike(torch.tensor([5.5, 2.0]))
 
 
+def test_copies_of_the_support_change_nothing() -> None:
+    once = grid()
+    twice = Memory(once.embeddings.repeat(2, 1), once.labels * 2)
+    for x in torch.tensor([[1.0, 1.0], [4.0, 2.0], [5.5, 2.0]]):
+        assert twice.unlike(x) == once.unlike(x)
+        assert twice.nearest(x) == once.nearest(x)
+    assert not Memory(torch.ones(3, 2), ["a"] * 3).unlike(torch.ones(2))
+
+
 @given(seed=st.integers(0, 2**31), scale=st.floats(0.01, 100), far=st.floats(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_isometries_and_the_encoder_s_scale_change_nothing(seed: int, scale: float, far: float) -> None:

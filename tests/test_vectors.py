@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from semi.errors import InputError, PairsError
+from semi.pairs_io import read_pairs
 from semi.plugins import load_modality
 from semi.vectors import Vectors
 
@@ -113,3 +114,15 @@ def test_nothing_pickled_is_ever_run(tmp_path):
     np.save(tmp_path / "trap.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     with pytest.raises(PairsError, match=r"trap\.npy"):
         vectors.parse("trap.npy", folder=tmp_path)
+
+
+def test_vectors_of_another_width_than_most_are_named_before_any_work(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = ['{"sample": [1, 2], "caption": "a"}'] * 3
+    path.write_text("\n".join([rows[0], '{"sample": [1, 2, 3], "caption": "b"}', *rows]))
+    with pytest.raises(PairsError, match="line 2: the vector has another width") as refused:
+        read_pairs(path, modality=vectors)
+    assert (refused.value.got, refused.value.expected) == ("3 numbers", "2 numbers")
+    found = read_pairs(path, modality=vectors, skip_bad=True)
+    assert len(found.pairs) == 4
+    assert found.skipped == ["line 2: the vector has another width than the others (got 3 numbers)"]

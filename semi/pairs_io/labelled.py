@@ -62,7 +62,7 @@ def read_labelled(
             expected="one label a sample",
             do="name the column `label` if its first line is a header" if len(rows) == len(arrays) + 1 else None,
         )
-    pairs, problems = [], []
+    found, problems = [], []
     for number, (array, (line, label)) in enumerate(zip(arrays, rows, strict=True), start=1):
         try:
             if not label:
@@ -72,8 +72,9 @@ def read_labelled(
         except PairsError as error:
             problems.append(Problem(f"sample {number}", error))
         else:
-            pairs.append(Pair(sample, template.replace(_SLOT, label), attributes={"label": label}))
-    return collect(samples, pairs, problems, skip_bad=skip_bad)
+            pair = Pair(sample, template.replace(_SLOT, label), attributes={"label": label})
+            found.append((f"sample {number}", pair))
+    return collect(samples, found, problems, modality, skip_bad=skip_bad)
 
 
 def _labels(path: Path) -> list[tuple[int, str]]:

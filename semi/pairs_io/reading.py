@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +63,25 @@ def read_pairs(source: str | Path, *, modality: Modality, split: str = "train", 
             expected="a .jsonl or .csv file, or a name like molecules or molecules:validation",
             do="`semi plugins` lists the data sets",
         )
-    pairs, problems = _check(_READERS[path.suffix.lower()](path), modality, path.parent)
-    return collect(path, pairs, problems, skip_bad=skip_bad)
+    found, problems = _check(_READERS[path.suffix.lower()](path), modality, path.parent)
+    return collect(path, found, problems, modality, skip_bad=skip_bad)
 
 
-def collect(path: Path, pairs: list[Pair], problems: list[Problem], *, skip_bad: bool) -> PairList:
+def collect(
+    path: Path, found: Sequence[tuple[str, Pair]], problems: list[Problem], modality: Modality, *, skip_bad: bool
+) -> PairList:
     """The pairs of a file, unless some cannot be used and may not be skipped, or none are left.
 
+    Args:
+        found: where each pair stands, and the pair.
+        problems: what was wrong with the others.
+
     Raises:
-        PairsError: see above.
+        PairsError: see above; also where a sample does not fit the others.
     """
+    misfits = modality.misfits([pair.sample for _, pair in found])
+    problems = [*problems, *(Problem(found[i][0], error) for i, error in misfits.items())]
+    pairs = [pair for i, (_, pair) in enumerate(found) if i not in misfits]
     total = len(pairs) + len(problems)
     if problems and (not skip_bad or not pairs):
         refuse(path, problems, total)
@@ -112,16 +121,16 @@ def _from_dataset(name: str, split: str, modality: Modality) -> PairList:
 
 def _check(
     records: Iterable[tuple[int, dict[str, Any] | PairsError]], modality: Modality, folder: Path
-) -> tuple[list[Pair], list[Problem]]:
-    pairs, problems = [], []
+) -> tuple[list[tuple[str, Pair]], list[Problem]]:
+    found, problems = [], []
     for number, record in records:
         try:
             if isinstance(record, PairsError):
                 raise record
-            pairs.append(_pair(record, modality, folder))
+            found.append((f"line {number}", _pair(record, modality, folder)))
         except PairsError as error:
             problems.append(Problem(f"line {number}", error))
-    return pairs, problems
+    return found, problems
 
 
 def _pair(record: Mapping[str, Any], modality: Modality, folder: Path) -> Pair:

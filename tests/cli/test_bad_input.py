@@ -98,7 +98,7 @@ def test_an_unknown_data_set_is_named(verb: str, reading: Callable, refused: Ref
 @pytest.mark.parametrize("verb", VERBS)
 def test_vectors_of_two_widths(verb: str, reading: Callable, pairs_file: Write, refused: Refused) -> None:
     file = pairs_file(lines={7: '{"sample": [0.1, 2], "caption": "red cat"}'})
-    refused(*reading(verb, file), says=("sample ", "another width", "[0.1, 2.0]", "10 numbers"))
+    refused(*reading(verb, file), says=("line 7", "another width", "2 numbers", "10 numbers"))
 
 
 def test_vectors_of_another_width_than_the_integration_reads(
@@ -165,7 +165,10 @@ ADAPT: dict[str, tuple[list[object], tuple[str, ...]]] = {
     "negative steps": (["--steps", -1], ("steps", "-1")),
     "no learning rate": (["--lr", 0], ("learning rate",)),
     "NaN learning rate": (["--lr", "nan"], ("learning rate",)),
-    "unknown method": (["--method", "magic"], ("unknown method", "magic", "semi, scratch, finetune, lora")),
+    "unknown method": (
+        ["--method", "magic"],
+        ("unknown method", "magic", "semi, ridge, scratch, finetune, lora, bias"),
+    ),
     "unknown precision": (["--precision", "int3"], ("unknown precision", "int3", "nf4")),
     "unfit precision": (["--precision", "q4_1"], ("does not come in Q4_1",)),
     "samples beside pairs": (["--samples", "x.npy", "--labels", "y.csv"], ("--pairs and --samples",)),
