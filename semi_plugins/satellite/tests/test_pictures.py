@@ -148,5 +148,8 @@ def test_hooks_answer_to_their_names_only() -> None:
     assert modality is not None
     assert data is not None
     assert (modality.name, data.name, data.modality) == ("satellite", "land-cover", "satellite")
+    fine = plugin.semi_dataset("land-cover-fine")
+    assert fine is not None
+    assert (fine.name, fine.modality, fine.assets) == ("land-cover-fine", "satellite", data.assets)
     assert plugin.semi_modality("land-cover") is None
     assert plugin.semi_dataset("satellite") is None

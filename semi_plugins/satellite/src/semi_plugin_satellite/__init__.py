@@ -1,1 +1,1 @@
-"""Satellite pictures for semi: modality "satellite" and data set "land-cover"."""
+"""Satellite pictures for semi: modality "satellite", data sets "land-cover" and "land-cover-fine"."""

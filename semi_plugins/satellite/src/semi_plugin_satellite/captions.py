@@ -53,7 +53,7 @@ def facts_of(cover: Mapping[int, float], zone: str) -> dict[str, str]:
     """
     land = {number: share for number, share in cover.items() if number != 0}
     top = max(land, key=lambda number: (land[number], -number))
-    share = land[top] / sum(land.values())
+    share = round(land[top] / sum(land.values()), 9)  # a half is a half, however the sum is rounded
     extent = "unbroken" if share >= 0.8 else "extensive" if share >= 0.5 else "patchy"
     facts = {"cover": COVERS[top], "extent": extent, "climate": climate_of(zone)}
     return facts | {"water": "open water"} if cover.get(0, 0) >= 0.15 else facts

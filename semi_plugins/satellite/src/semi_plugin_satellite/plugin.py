@@ -5,7 +5,7 @@ from __future__ import annotations
 from semi.modality import Dataset, Modality
 from semi.plugins import hookimpl
 
-from semi_plugin_satellite.dataset import LandCover
+from semi_plugin_satellite.dataset import LandCover, LandCoverFine
 from semi_plugin_satellite.modality import Satellite
 
 
@@ -17,5 +17,5 @@ def semi_modality(name: str) -> Modality | None:
 
 @hookimpl
 def semi_dataset(name: str) -> Dataset | None:
-    """The data set "land-cover"."""
-    return LandCover() if name == LandCover.name else None
+    """The data sets "land-cover" and "land-cover-fine"."""
+    return next((kind() for kind in (LandCover, LandCoverFine) if kind.name == name), None)
