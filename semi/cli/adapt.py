@@ -117,9 +117,12 @@ def _loss(integration: Integration, pairs: list[Pair]) -> str:
     curve = integration.record.metrics["training_loss"]
     if curve:
         return f"{curve[0]:.2f} -> {curve[-1]:.2f} nats a token in {len(curve)} steps"
-    from semi.evaluation import evaluate
+    from semi.evaluation import caption_loss
 
-    return f"{evaluate(integration, pairs, generate=False).loss:.2f} nats a token, without a gradient step"
+    soft = integration.soft(integration.embed([pair.sample for pair in pairs]))  # and no example: it might be the pair
+    asked = [pair.instruction or integration.record.instruction for pair in pairs]
+    loss = caption_loss(integration.language_model, soft, asked, [pair.caption for pair in pairs])
+    return f"{loss:.2f} nats a token, without a gradient step"
 
 
 def summary(found: dict[str, Any] | None) -> list[str]:

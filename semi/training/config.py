@@ -124,6 +124,9 @@ class HyperNetworkConfig(_Training):
     kind: Literal["ridge", "attention"] = "ridge"
     settings: dict[str, Any] = {}
     """Constructor arguments of the architecture."""
+    loss: Literal["caption", "distillation"] = "caption"
+    """Cross-entropy of the queries' captions; or squared error to the soft tokens of their caption embeddings, relative
+    to those of the support's mean caption, which takes no language model."""
     isometry: Literal["none", "haar", "householder", "signed_permutation", "hadamard"] = "haar"
     """Applied to the embeddings of support and queries alike, a fresh one a support set."""
 

@@ -2,7 +2,8 @@
 
 Each batch holds a few episodes. An episode draws one modality, a support set and disjoint queries from it, and one
 isometry for the embeddings of both (never for the text embeddings), so that the geometry of the encoder has to be read
-off the pairs (SEMI section 3.2). The loss is the queries' caption loss through the adapted projector, unmerged.
+off the pairs (SEMI section 3.2). The loss is the queries' caption loss through the adapted projector, unmerged; or, by
+distillation, how far their soft tokens are from those that the projector makes of their captions themselves.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def train_hypernetwork(
     projector.requires_grad_(False)
 
     def loss_of(episodes: Sequence[Episode], isometries: Sequence[Isometry | None]) -> Tensor:
-        soft, captions, instructions = [], [], []
+        soft, captions, instructions, errors = [], [], [], []
         for episode, isometry in zip(episodes, isometries, strict=True):
             support, texts, queries = episode.tensors
             if isometry is not None:
@@ -61,6 +62,13 @@ def train_hypernetwork(
             soft.append(projector.soft(alignment(queries), adapter))
             captions += episode.captions
             instructions += episode.instructions
+            if config.loss == "distillation":
+                with torch.no_grad():
+                    target = projector.soft(episode.source.texts[episode.queries])
+                    plain = projector.soft(texts.mean(0, keepdim=True))
+                errors.append((soft[-1] - target).square().mean() / (plain - target).square().mean())
+        if config.loss == "distillation":
+            return torch.stack(errors).mean()
         nats, tokens = language_model.caption_loss(torch.cat(soft), instructions, captions)
         return nats.sum() / tokens.sum()
 

@@ -15,6 +15,7 @@ from semi.artifacts import read_manifest
 from semi.encoding import encode
 from semi.errors import ArtifactError, InputError, OutputError
 from semi.foundation import Foundation
+from semi.language_model import LanguageModel
 from semi.pairs import Pair
 from semi.plugins import load_modality
 from semi.training.loop import History
@@ -146,6 +147,48 @@ def test_every_kind_and_isometry_trains(
     change(hypernetwork, kind=kind, settings=settings, isometry=isometry, schedule={"steps": 2, "lr": 1e-3})
     run_hypernetwork(hypernetwork, tmp_path / "foundation")
     assert Foundation.load(tmp_path / "foundation", device="cpu").hypernetwork.kind == kind
+
+
+@pytest.mark.parametrize("kind", ["ridge", "attention"])
+def test_distillation_takes_no_language_model(
+    trainings: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    projector, hypernetwork = trainings
+    run_projector(projector, tmp_path / "projector")
+    attention = {"d_in": [16, 24], "d_out": [24, 64], "d_hyper": 16, "rank": 2, "alpha": 2.0, "n_pairs": 32}
+    settings = attention if kind == "attention" else {"d_correction": 8}
+    change(hypernetwork, kind=kind, settings=settings, loss="distillation", schedule={"steps": 40, "lr": 3e-3})
+    monkeypatch.setattr(LanguageModel, "answer_loss", None)
+    history = run_hypernetwork(hypernetwork, tmp_path / "foundation")
+    assert history.best["loss"] < history.validations[0]["loss"]
+
+
+def test_a_projector_goes_on_from_another_and_shows_examples(trainings: tuple[Path, Path], tmp_path: Path) -> None:
+    projector, _ = trainings
+    first = run_projector(projector, tmp_path / "first")
+    change(projector, start=str(tmp_path / "first"), examples=3, warm_start=0)
+    second = run_projector(projector, tmp_path / "second")
+    assert set(read_manifest(tmp_path / "second", "projector")["info"]["losses"]) == {
+        "0-words (validation)",
+        "1-sensor (validation)",
+        "1-sensor (validation), 3 examples",
+        "2-procedural-0",
+        "2-procedural-0, 3 examples",
+    }
+    assert second.steps[0]["loss"] < first.steps[0]["loss"]
+    assert resumed(run_projector, projector, tmp_path / "again", [1, 4]) == second
+    assert files(tmp_path / "second") == files(tmp_path / "again")
+    change(projector, start=str(tmp_path / "none"))
+    with pytest.raises(ArtifactError):
+        run_projector(projector, tmp_path / "third")
+
+
+def test_folders_of_one_source_share_its_weight(trainings: tuple[Path, Path], tmp_path: Path) -> None:
+    projector, _ = trainings
+    both = [str(tmp_path / "words"), str(tmp_path / "sensor")]
+    change(projector, sources=[{"encoded": both, "weight": 1}])
+    run_projector(projector, tmp_path / "projector")
+    assert set(read_manifest(tmp_path / "projector", "projector")["info"]["config"]["inputs"]) == set(both)
 
 
 def test_an_interrupted_run_of_other_settings_is_refused_and_forced(
