@@ -22,7 +22,7 @@ Advance = Callable[[int, str], None]
 FOLDS = 4
 MOST_TO_WATCH = 64
 """Pairs held out of many."""
-MOST_TO_CHOOSE_ON = 32
+MOST_TO_CHOOSE_ON = 16
 """Pairs that say how many examples to show: more would take longer and choose the same."""
 
 

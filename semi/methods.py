@@ -47,8 +47,8 @@ class Defaults:
 
 
 DEFAULTS: dict[Method, Defaults] = {
-    "semi": Defaults(most_steps=40, lr=2e-4),
-    "ridge": Defaults(most_steps=40, lr=2e-4),
+    "semi": Defaults(most_steps=16, lr=2e-4),
+    "ridge": Defaults(most_steps=16, lr=2e-4),
     "scratch": Defaults(most_steps=70, lr=5e-3),
     "finetune": Defaults(most_steps=40, lr=4e-4),
     "lora": Defaults(most_steps=40, lr=1e-2),

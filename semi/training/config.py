@@ -56,7 +56,8 @@ class SourceConfig(_Strict):
 class ScheduleConfig(_Strict):
     """See `semi.training.loop.Schedule`."""
 
-    steps: PositiveInt
+    steps: Annotated[int, Field(ge=0)]
+    """0: what there is at the start, validated."""
     lr: PositiveFloat
     warmup: Annotated[int, Field(ge=0)] = 0
     accumulate: PositiveInt = 1

@@ -44,7 +44,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     message = refused(
         write(
             tmp_path,
-            schedule={"steps": 0, "lr": -1, "warm_up": 3},
+            schedule={"steps": -1, "lr": -1, "warm_up": 3},
             sources=[{"procedural": 3}],
             precision="int3",
             noize=0.1,
