@@ -220,7 +220,7 @@ class Integration:
         require_same(folder, "width of embeddings", encoder.width, alignment.d_in)
         memory = Memory(groups["memory"]["embeddings"], described["memory"])
         adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
-        examples = Examples.restore(described["examples"], groups["examples"]) if described["examples"] else None
+        examples = Examples.restore(described["examples"], groups["examples"]) if described.get("examples") else None
         return cls(
             record, language_model, modality, encoder, alignment, projector, memory, adapter=adapter, examples=examples
         )
@@ -249,7 +249,7 @@ def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[
     shapes |= {f"alignment.{name}": shape for name, shape in ALIGNMENTS[alignment["kind"]].shapes(alignment).items()}
     shapes |= {f"projector.{name}": tuple(t.shape) for name, t in projector.state_dict().items()}
     weights = [shapes[name] for name in shapes if name.startswith("projector.") and name.endswith(".weight")]
-    if examples := described["examples"]:
+    if examples := described.get("examples"):
         found = Examples.shapes(examples, alignment["d_out"], described["projector"]["d_lm"])
         shapes |= {f"examples.{name}": shape for name, shape in found.items()}
     for i, (d_out, d_in) in enumerate(weights if described["adapter"] else []):

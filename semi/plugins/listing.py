@@ -26,7 +26,20 @@ ALLOW_LIST = "SEMI_LOAD_PLUGINS"
 """Names of distributions, separated by commas: where it is set, no other plugin is ever imported."""
 TAKEN: dict[Kind, frozenset[str]] = {
     "modality": frozenset({"vectors"}),
-    "metric": frozenset({"n", "loss", "loss_shuffled", "rouge_l", "attribute_accuracy", "skipped"}),
+    "metric": frozenset(
+        [
+            "n",
+            "loss",
+            "loss_shuffled",
+            "rouge_l",
+            "bleu_4",
+            "meteor",
+            "cider_d",
+            "cosine",
+            "attribute_accuracy",
+            "skipped",
+        ]
+    ),
     "command": frozenset(
         [
             "adapt",
@@ -43,6 +56,7 @@ TAKEN: dict[Kind, frozenset[str]] = {
             "new-plugin",
             "plugins",
             "serve",
+            "study",
             "train",
         ]
     ),

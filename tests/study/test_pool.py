@@ -29,7 +29,7 @@ def test_what_a_job_raises_ends_the_study_and_its_processes() -> None:
         list(in_processes(refuse, [1, 2], processes=1))
     assert (error.value.got, error.value.do) == (1, "nothing")
     for child in set(multiprocessing.active_children()) - before:
-        child.join(5)
+        child.join(60)
         assert not child.is_alive()
 
 
