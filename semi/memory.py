@@ -29,7 +29,7 @@ class Memory:
     @cached_property
     def _spacing(self) -> tuple[float, float]:
         """Median and largest distance from a support sample to the nearest that is not the same."""
-        distinct = torch.unique(self.embeddings.double(), dim=0)  # copies would say that the support is as dense as can be
+        distinct = torch.unique(self.embeddings.double(), dim=0)  # copies are no neighbours
         if len(distinct) < 2:
             return 1.0, 0.0 if len(self.embeddings) > 1 else float("inf")
         nearest = torch.cdist(distinct, distinct).fill_diagonal_(float("inf")).min(1).values
