@@ -1,4 +1,4 @@
-"""What an adaptation costs: trainable parameters, bytes on disk, seconds and peak memory of whole commands.
+"""What an adaptation costs: numbers and bytes on disk, seconds and peak memory of whole commands.
 
     python benchmarks/cost.py --out benchmarks/results/cost.json
 
@@ -58,7 +58,6 @@ def main() -> None:
             entry[0] += tensor.numel()
             entry[1] += tensor.numel() * tensor.element_size()
         result["stored"] = {name: {"numbers": n, "bytes": size} for name, (n, size) in sorted(groups.items())}
-        result["trainable parameters"] = groups["projector"][0]
         result["integration bytes"] = sum(f.stat().st_size for f in Path(out).iterdir())
     result["machine"] = {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
