@@ -133,7 +133,8 @@ class Fitter:
         losses = {}
         for count in EXAMPLES:
             before = None
-            if shown := self.examples(begun, index, count):
+            if count:
+                shown = Examples(count, begun.retrieval, soft, *self.words(index))
                 before = [shown.turns(row) for row in begun.retrieval.others(count).flip(1)[some].tolist()]
             losses[count] = caption_loss(model, soft[some], *asked, before)
         return min(losses, key=losses.__getitem__)

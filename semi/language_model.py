@@ -109,15 +109,14 @@ class LanguageModel:
             nats summed over each answer's tokens, end-of-turn token included, and the number of those tokens: an entry
             for each answer, conversation by conversation.
         """
-        contents = [tuple(turn.content for turn in turns) for turns in conversations]
-        prompts = {key: render_turns(self.tokenizer, key) for key in set(contents)}
+        prompts = self._rendered(conversations)
         # What stands before the first sample is the same for every row unless an instruction puts its placeholder
         # elsewhere: its keys and values are computed once. That halves the work for captions of ten tokens.
-        before = {prompts[key][0].segments[0] for key in prompts}
+        before = {asked[0].segments[0] for asked in prompts}
         prefix = before.pop() if len(before) == 1 else ()
         read = [
-            self._read(turns, prompts[key], len(prefix), every_turn)
-            for turns, key in zip(conversations, contents, strict=True)
+            self._read(turns, asked, len(prefix), every_turn)
+            for turns, asked in zip(conversations, prompts, strict=True)
         ]
         losses: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(read)
         for group in _alike([len(row) for row, _ in read]):
@@ -128,13 +127,9 @@ class LanguageModel:
     def reply(self, conversations: Sequence[Sequence[Turn]], *, max_new_tokens: int = 48) -> list[str]:
         """Greedy text in place of the last answer of each conversation."""
         rows = []
-        for turns in conversations:
-            prompts = render_turns(self.tokenizer, [turn.content for turn in turns])
-            parts: list[Tensor] = []
-            for turn, prompt in zip(turns, prompts, strict=True):
-                answer = self.tokenizer.encode(turn.answer, add_special_tokens=False)
-                parts += [self._asked(turn, prompt), self._embed(self._ids(answer))]
-            rows.append(torch.cat(parts[:-1]))
+        for turns, prompts in zip(conversations, self._rendered(conversations), strict=True):
+            row, [(at, _)] = self._read(turns, prompts, 0, every_turn=False)
+            rows.append(row[: at + 1])
         return self._continue(rows, max_new_tokens)
 
     def generate(
@@ -182,6 +177,12 @@ class LanguageModel:
             parts += [tokens.to(parts[0]), self._embed(self._ids(segment))]
         return torch.cat(parts)
 
+    def _rendered(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Prompt]]:
+        """The prompts of each conversation, a prompt a turn; what is asked alike is rendered once."""
+        contents = [tuple(turn.content for turn in turns) for turns in conversations]
+        prompts = {key: render_turns(self.tokenizer, key) for key in set(contents)}
+        return [prompts[key] for key in contents]
+
     def _read(
         self, turns: Sequence[Turn], prompts: Sequence[Prompt], skip: int, every_turn: bool
     ) -> tuple[Tensor, list[tuple[int, list[int]]]]:
@@ -193,7 +194,8 @@ class LanguageModel:
         answers: list[tuple[int, list[int]]] = []
         length = 0
         for i, (turn, prompt) in enumerate(zip(turns, prompts, strict=True)):
-            asked = self._asked(turn, prompt)[skip if i == 0 else 0 :]
+            soft = [] if turn.soft is None else [turn.soft]
+            asked = self.splice(prompt, soft)[skip if i == 0 else 0 :]
             ids = self.tokenizer.encode(turn.answer, add_special_tokens=False)
             length += len(asked)
             if every_turn or i + 1 == len(turns):
@@ -201,10 +203,6 @@ class LanguageModel:
             parts += [asked, self._embed(self._ids(ids))]
             length += len(ids)
         return torch.cat(parts), answers
-
-    def _asked(self, turn: Turn, prompt: Prompt) -> Tensor:
-        """Input embeddings (length, d_lm) of what the user says in a turn, up to the answer."""
-        return self.splice(prompt, [] if turn.soft is None else [turn.soft])
 
     def _losses(
         self, read: Sequence[tuple[Tensor, list[tuple[int, list[int]]]]], prefix: tuple[int, ...]

@@ -78,13 +78,13 @@ class Start:
     """What training on the pairs starts from.
 
     Attributes:
+        support: what it starts from.
         alignment: stored with the integration.
         module: `module.soft(inputs)` gives soft tokens; its parameters with gradient are trained.
         inputs: aligned embeddings to what the module reads of a new sample.
         unseen: aligned embeddings of the support set (k, ..., d), in its order, to what the module would read of each
             if its pair were not in the support set. This is what it is trained on: predictions of captions by a fit
             that has seen them are better than those it will meet.
-        support: what it starts from.
         merged: the plain projector that alignment apart computes what `inputs` and the module do.
         adapter: what a hypernetwork wrote, for methods that have one.
     """
@@ -169,19 +169,19 @@ def _semi(support: Support, projector: Projector, hypernetwork: HyperNetwork, su
         )
     parts = [torch.arange(i, k, subsets) for i in range(subsets)]
     read = [(z[part], support.texts[part], support.instruction) for part in parts]
-    adapter = _mean([hypernetwork(*part) for part in read], hypernetwork)
     ridges = [ridge for ridge in (hypernetwork.predictor(*part) for part in read) if ridge is not None]
     if not ridges:
+        adapter = _mean([hypernetwork(*part) for part in read], hypernetwork)
         merged = projector.merge(adapter)
         return Start(support, alignment, merged, lambda: merged, adapter=adapter)
-    own = _copy(projector)
+    own, d_out = _copy(projector), projector.sizes["soft_tokens"] * projector.d_lm
 
-    def rewritten() -> Projector:  # the predictions through the projector as it is after training
-        first = first_weight(own)
-        return own.merge(_mean([as_adapter(ridge, first, adapter.bias[1].shape[0]) for ridge in ridges], hypernetwork))
+    def written() -> ProjectorAdapter:  # the predictions through the projector as it is by then
+        return _mean([as_adapter(ridge, first_weight(own), d_out) for ridge in ridges], hypernetwork)
 
     fits = list(zip(ridges, parts, strict=True))
-    return Start(support, alignment, own, rewritten, partial(_predicted, fits), partial(_left_out, fits), adapter)
+    inputs, unseen = partial(_predicted, fits), partial(_left_out, fits)
+    return Start(support, alignment, own, lambda: own.merge(written()), inputs, unseen, written())
 
 
 def _mean(adapters: Sequence[ProjectorAdapter], hypernetwork: HyperNetwork) -> ProjectorAdapter:

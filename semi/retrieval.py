@@ -29,10 +29,15 @@ class Retrieval:
     @classmethod
     def fit(cls, samples: Tensor, texts: Tensor) -> Retrieval:
         """Of aligned samples (k, d) and caption embeddings (k, d_text)."""
-        ridge = Ridge.fit(samples.cpu(), texts.cpu())
-        keys = normalize(ridge.centred @ ridge.map)
-        unseen = normalize(ridge.predict_unseen(samples.cpu()) - ridge.texts.mean(0))
-        return cls(ridge.mean.float(), ridge.map.float(), keys.float(), unseen.float())
+        return cls.of(Ridge.fit(samples.cpu(), texts.cpu()))
+
+    @classmethod
+    def of(cls, ridge: Ridge) -> Retrieval:
+        """Of a fit to the whole support set."""
+        map = ridge.map
+        unseen = ridge.predict_unseen(ridge.mean + ridge.centred) - ridge.texts.mean(0)
+        keys = normalize(ridge.centred @ map)
+        return cls(ridge.mean.float(), map.float(), keys.float(), normalize(unseen).float())
 
     def nearest(self, samples: Tensor, n: int) -> Tensor:
         """Indices (q, n) of the n nearest pairs of each aligned sample (q, d), the nearest first."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from semi.foundation import Foundation, FoundationConfig
 from semi.hypernetwork import RidgeHyperNetwork
@@ -167,3 +168,18 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def with_intercept() -> Callable[[Tensor, Tensor, float, Tensor], Tensor]:
+    """Ridge regression with an unpenalised intercept by its normal equations in float64: (x, t, penalty, queries)."""
+
+    def solve(x: Tensor, t: Tensor, penalty: float, query: Tensor) -> Tensor:
+        X = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
+        ridge = penalty * torch.eye(X.shape[1], dtype=torch.float64)
+        ridge[-1, -1] = 0
+        weights = torch.linalg.solve(X.T @ X + ridge, X.T @ t.double())
+        predicted: Tensor = torch.cat([query.double(), torch.ones(len(query), 1, dtype=torch.float64)], dim=1) @ weights
+        return predicted
+
+    return solve

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationE
 from semi.errors import SemiError
 from semi.settings import Settings
 from semi.study.conditions import CONDITIONS
-from semi.training.config import _Strict as Strict
+from semi.training.config import Strict
 
 Seed = Annotated[int, Field(ge=0)]
 Shots = Annotated[int, Field(ge=2)] | Literal["full"]

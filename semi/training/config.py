@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from semi.errors import InputError
 from semi.training.loop import Schedule
 
-C = TypeVar("C", bound="_Strict")
+C = TypeVar("C", bound="Strict")
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Shots = Annotated[int, Field(ge=2)]
@@ -19,11 +19,13 @@ FEWEST_PAIRS = 4
 """Half of a source's pairs may be queries, and one supporting pair has no direction to learn from."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A configuration that refuses unknown settings."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceConfig(_Strict):
+class SourceConfig(Strict):
     """Where training pairs come from: encoded folders (`semi encode`), or a number of procedural modalities."""
 
     encoded: Path | list[Path] | None = None
@@ -53,7 +55,7 @@ class SourceConfig(_Strict):
         return self.encoded if isinstance(self.encoded, list) else [self.encoded]
 
 
-class ScheduleConfig(_Strict):
+class ScheduleConfig(Strict):
     """See `semi.training.loop.Schedule`."""
 
     steps: Annotated[int, Field(ge=0)]
@@ -73,14 +75,14 @@ class ScheduleConfig(_Strict):
         return Schedule(**self.model_dump(), seed=seed)
 
 
-class ProjectorSizes(_Strict):
+class ProjectorSizes(Strict):
     """Shape of the shared projector; its input is as wide as the text encoder's embeddings."""
 
     d_hidden: PositiveInt = 2048
     soft_tokens: PositiveInt = 1
 
 
-class _Training(_Strict):
+class _Training(Strict):
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     batch: PositiveInt = 32
     queries: PositiveInt = 8

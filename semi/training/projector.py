@@ -150,7 +150,7 @@ def conversations(episode: Episode, kernel: tuple[str, float], examples: int) ->
     pairs = episode.support.tolist()
     result = []
     for row, caption, nearest in zip(
-        predicted, episode.captions, Retrieval.fit(z_support, texts).nearest(z, examples).flip(1), strict=True
+        predicted, episode.captions, Retrieval.of(ridge).nearest(z, examples).flip(1), strict=True
     ):
         captions = [source.captions[pairs[i]] for i in nearest.tolist()]
         result.append(Shown(torch.cat([unseen[nearest], row[None]]), [*captions, caption], source.instruction))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ ISOMETRIES: dict[str, type[Isometry]] = {
     "signed_permutation": SignedPermutation,
     "hadamard": Hadamard,
 }
+
+
+NormalEquations = Callable[[Tensor, Tensor, float, Tensor], Tensor]
 
 
 def rng(seed: int) -> torch.Generator:
@@ -54,18 +58,8 @@ def whole(net: HyperNetwork, projector: Projector, support: Tensor, texts: Tenso
     return projector.soft(alignment(queries), adapter).detach()
 
 
-def with_intercept(x: Tensor, t: Tensor, penalty: float, query: Tensor) -> Tensor:
-    """Ridge regression with an unpenalised intercept by its normal equations in float64."""
-    X = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
-    ridge = penalty * torch.eye(X.shape[1], dtype=torch.float64)
-    ridge[-1, -1] = 0
-    weights = torch.linalg.solve(X.T @ X + ridge, X.T @ t.double())
-    predicted: Tensor = torch.cat([query.double(), torch.ones(len(query), 1, dtype=torch.float64)], dim=1) @ weights
-    return predicted
-
-
 @pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 3), (32, 40), (8, 70)])
-def test_the_adapter_is_ridge_regression_with_an_intercept(k: int, d: int) -> None:
+def test_the_adapter_is_ridge_regression_with_an_intercept(k: int, d: int, with_intercept: NormalEquations) -> None:
     projector, net = network()
     x, texts, queries = task(k, d)
     penalty = Ridge.fit(x, texts).penalty
