@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from semi.errors import PluginError, SemiError
-from semi.integration import Integration
+from semi.integration import BATCH, Integration
 from semi.language_model import LanguageModel
 from semi.metrics import attribute_accuracy, bleu_4, cider_d, cosine, meteor, rouge_l, vocabulary
 from semi.modality import Encoder
 from semi.pairs import Pair
 from semi.plugins import Metric
 from semi.prompts import Turn
-
-LOSS_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Evaluation:
     cosine: float | None
     """Mean cosine of the text encoder's embeddings of generated and true captions; None without a text encoder."""
     texts: list[str]
-    """Generated text for each pair; empty if none was asked for."""
+    """Generated text for each of the first pairs, as many as were asked for; what the scores of text are of."""
     nats: list[float]
     """Of each pair's caption, its own sample given, summed over the caption's tokens."""
     tokens: list[int]
@@ -48,34 +46,38 @@ class Evaluation:
 
 
 def evaluate(
-    integration: Integration, pairs: Sequence[Pair], *, generate: bool = True, text_encoder: Encoder | None = None
+    integration: Integration, pairs: Sequence[Pair], *, texts: int | None = None, text_encoder: Encoder | None = None
 ) -> Evaluation:
     """Score an integration on pairs whose samples are parsed.
 
     Args:
-        generate: also write text for each sample, which the scores of text need; the slow part.
+        texts: for how many of the pairs, the first ones, text is written and scored; None: for all.
         text_encoder: what measures how near the texts are in meaning, e.g. `foundation.text_encoder`.
     """
+    wanted = len(pairs) if texts is None else min(texts, len(pairs))
     embeddings = integration.embed([pair.sample for pair in pairs])
     instructions = [pair.instruction or integration.record.instruction for pair in pairs]
     captions = [pair.caption for pair in pairs]
-    soft, examples = integration.soft(embeddings), integration.shown(embeddings)
-    model = integration.language_model
-    nats, tokens = caption_nats(model, soft, instructions, captions, examples)
-    shuffled = caption_loss(model, soft, instructions, captions[1:] + captions[:1], examples)
-    texts = integration.texts(embeddings, instructions) if generate else []
-    attributes = [pair.attributes for pair in pairs]
+    others = captions[1:] + captions[:1]
+    matched, shuffled, written = [], [], []
+    for at in (*_spans(0, wanted), *_spans(wanted, len(pairs))):
+        read = integration.prefill(embeddings[at], instructions[at])
+        matched.append(read.losses(captions[at]))
+        shuffled.append(read.losses(others[at]))
+        written += read.write() if at.start < wanted else []
+    (nats, tokens), (nats_shuffled, tokens_shuffled) = _joined(matched), _joined(shuffled)
+    told, attributes = captions[:wanted], [pair.attributes for pair in pairs[:wanted]]
     return Evaluation(
         n=len(pairs),
         loss=float(nats.sum() / tokens.sum()),
-        loss_shuffled=shuffled,
-        rouge_l=rouge_l(texts, captions) if texts else None,
-        bleu_4=bleu_4(texts, captions) if texts else None,
-        meteor=meteor(texts, captions) if texts else None,
-        cider_d=cider_d(texts, captions) if texts else None,
-        attribute_accuracy=attribute_accuracy(texts, attributes, vocabulary(attributes)) if texts else None,
-        cosine=cosine(texts, captions, text_encoder) if texts and text_encoder else None,
-        texts=texts,
+        loss_shuffled=float(nats_shuffled.sum() / tokens_shuffled.sum()),
+        rouge_l=rouge_l(written, told) if written else None,
+        bleu_4=bleu_4(written, told) if written else None,
+        meteor=meteor(written, told) if written else None,
+        cider_d=cider_d(written, told) if written else None,
+        attribute_accuracy=attribute_accuracy(written, attributes, vocabulary(attributes)) if written else None,
+        cosine=cosine(written, told, text_encoder) if written and text_encoder else None,
+        texts=written,
         nats=nats.tolist(),
         tokens=tokens.tolist(),
     )
@@ -124,9 +126,16 @@ def caption_nats(
     Args:
         examples: for each sample, turns that stand before its own.
     """
-    spans = [slice(i, i + LOSS_BATCH) for i in range(0, len(captions), LOSS_BATCH)]
     parts = [
         model.caption_loss(soft[at], instructions[at], captions[at], examples[at] if examples is not None else None)
-        for at in spans
+        for at in _spans(0, len(captions))
     ]
-    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    return _joined(parts)
+
+
+def _spans(first: int, end: int) -> list[slice]:
+    return [slice(i, min(i + BATCH, end)) for i in range(first, end, BATCH)]
+
+
+def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([nats for nats, _ in parts]), torch.cat([tokens for _, tokens in parts])

@@ -26,6 +26,7 @@ from semi.language_model import LanguageModel
 from semi.modality import Encoder, Modality
 from semi.plugins import load_foundation, load_modality
 from semi.projector import Projector
+from semi.text_space import TextSpace
 
 if TYPE_CHECKING:
     from semi.integration import Integration
@@ -43,6 +44,8 @@ class FoundationConfig:
     """modality, id."""
     kind: str
     """Of hypernetwork."""
+    words: bool = False
+    """Whether captions are predicted with the language model's words beside their meaning, see `semi.text_space`."""
 
 
 class Foundation:
@@ -61,7 +64,8 @@ class Foundation:
         *,
         sha256: str = "",
     ) -> None:
-        self.config, self.language_model, self.text_encoder = config, language_model, text_encoder
+        self.config, self.language_model = config, language_model
+        self.texts = TextSpace(text_encoder, language_model if config.words else None)
         self.projector = projector.to(language_model.device).requires_grad_(False)
         self.hypernetwork = hypernetwork.to(language_model.device).requires_grad_(False)
         self.sha256 = sha256
@@ -91,12 +95,11 @@ class Foundation:
         with rebuilding(folder / cls.FILES[0], "foundation"):
             source, hyper = described["language_model"], described["hypernetwork"]
             model_id, trained_in, model_sha256 = source["id"], source["precision"], source["sha256"]
-            config = FoundationConfig(source, described["text_encoder"], hyper["kind"])
+            config = FoundationConfig(source, described["text_encoder"], hyper["kind"], described.get("words", False))
             modality, encoder_id = config.text_encoder["modality"], config.text_encoder["id"]
             projector = Projector(**described["projector"])
         text_encoder = load_modality(modality).encoder()
         require_same(folder, "text encoder", text_encoder.id, encoder_id)
-        require_same(folder, "width of text embeddings", text_encoder.width, projector.sizes["d_in"])
         load_module(projector, folder / cls.FILES[1])
         with rebuilding(folder / cls.FILES[0], "foundation"):
             hypernetwork = build(config.kind, hyper["settings"], projector)  # it starts from the projector's weights
@@ -105,7 +108,9 @@ class Foundation:
         require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
         require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
-        return cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)
+        foundation = cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)
+        require_same(folder, "width of text embeddings", foundation.texts.width, projector.sizes["d_in"])
+        return foundation
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the foundation to a new folder, weights in bf16.
@@ -130,7 +135,12 @@ class Foundation:
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Text embeddings (n, d_text) float32, on the language model's device."""
-        return torch.from_numpy(self.text_encoder.encode(list(texts))).float().to(self.language_model.device)
+        return torch.from_numpy(self.texts.encode(texts)).float().to(self.language_model.device)
+
+    @property
+    def text_encoder(self) -> Encoder:
+        """What embeds the meaning of texts."""
+        return self.texts.encoder
 
     def adapt(
         self,

@@ -32,10 +32,12 @@ from semi.language_model import LanguageModel
 from semi.memory import Memory, Neighbour
 from semi.modality import Encoder, Modality
 from semi.plugins import load_modality
+from semi.prefill import Prefill
 from semi.projector import Projector
 from semi.prompts import Turn
 
-GENERATE_BATCH = 32
+BATCH = 32
+"""Samples that the language model reads at once."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,16 @@ class Integration:
     def texts(self, embeddings: Tensor, instructions: Sequence[str], max_new_tokens: int = 48) -> list[str]:
         """Generated text for each embedding, in batches."""
         result: list[str] = []
-        for start in range(0, len(embeddings), GENERATE_BATCH):
-            part = embeddings[start : start + GENERATE_BATCH]
-            soft, shown = self.soft(part), self.shown(part) or [[]] * len(part)
-            asked = instructions[start : start + GENERATE_BATCH]
-            turns = [
-                [*before, Turn(*row, "")] for before, row in zip(shown, zip(soft, asked, strict=True), strict=True)
-            ]
-            result += self.language_model.reply(turns, max_new_tokens=max_new_tokens)
+        for start in range(0, len(embeddings), BATCH):
+            at = slice(start, start + BATCH)
+            result += self.prefill(embeddings[at], instructions[at]).write(max_new_tokens=max_new_tokens)
         return result
+
+    def prefill(self, embeddings: Tensor, instructions: Sequence[str]) -> Prefill:
+        """The language model once it has read samples and instructions, and is about to answer."""
+        soft, shown = self.soft(embeddings), self.shown(embeddings) or [[]] * len(embeddings)
+        turns = [[*before, Turn(row, asked, "")] for before, row, asked in zip(shown, soft, instructions, strict=True)]
+        return self.language_model.prefill(turns)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the integration to a new folder.

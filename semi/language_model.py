@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from semi import weights
 from semi.errors import ArtifactError, InputError
+from semi.prefill import Prefill, pad
 from semi.prompts import Prompt, Turn, render, render_turns, with_placeholders
 
 PADDING = 1.5
@@ -31,6 +33,7 @@ class LanguageModel:
         self._decoder = self.model.get_decoder()
         self._embed = self.model.get_input_embeddings()
         self._prefixes: dict[tuple[int, ...], Any] = {}
+        self._mean: Tensor | None = None
         self.end = self._end_ids()
         render(self.tokenizer, [{"role": "user", "content": "hello"}])  # a missing chat template is told at once
 
@@ -72,11 +75,26 @@ class LanguageModel:
         """
         rows = []
         for text in texts:
-            embedded = self._embed(self._ids(self.tokenizer.encode(text, add_special_tokens=False))).float()
+            embedded = self.embed_tokens(self.tokenizer.encode(text, add_special_tokens=False)).float()
             edges = [round(i * len(embedded) / parts) for i in range(parts + 1)]
             spans = [(min(a, len(embedded) - 1), max(a + 1, b)) for a, b in pairwise(edges)]
             rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
         return torch.stack(rows)
+
+    @torch.no_grad()
+    def words(self, texts: Sequence[str]) -> Tensor:
+        """What the tokens of each text add up to, (n, d_lm) float32; zeros for a text without tokens.
+
+        Their input embeddings, seen from the mean of the vocabulary and brought to norm one, are summed and divided by
+        the root of their number.
+        """
+        if self._mean is None:
+            self._mean = self._embed.weight.float().mean(0)
+        bags = []
+        for text in texts:
+            tokens = self.embed_tokens(self.tokenizer.encode(text, add_special_tokens=False)).float() - self._mean
+            bags.append(normalize(tokens, dim=1).sum(0) / max(1, len(tokens)) ** 0.5)
+        return torch.stack(bags)
 
     def caption_loss(
         self,
@@ -115,7 +133,7 @@ class LanguageModel:
         before = {asked[0].segments[0] for asked in prompts}
         prefix = before.pop() if len(before) == 1 else ()
         read = [
-            self._read(turns, asked, len(prefix), every_turn)
+            self._embedded(turns, asked, len(prefix), every_turn)
             for turns, asked in zip(conversations, prompts, strict=True)
         ]
         losses: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(read)
@@ -124,13 +142,13 @@ class LanguageModel:
                 losses[i] = loss
         return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])
 
-    def reply(self, conversations: Sequence[Sequence[Turn]], *, max_new_tokens: int = 48) -> list[str]:
-        """Greedy text in place of the last answer of each conversation."""
+    def prefill(self, conversations: Sequence[Sequence[Turn]]) -> Prefill:
+        """Read conversations up to where their last answers begin, once for all that is asked of them then."""
         rows = []
         for turns, prompts in zip(conversations, self._rendered(conversations), strict=True):
-            row, [(at, _)] = self._read(turns, prompts, 0, every_turn=False)
+            row, [(at, _)] = self._embedded(turns, prompts, 0, every_turn=False)
             rows.append(row[: at + 1])
-        return self._continue(rows, max_new_tokens)
+        return Prefill(self, rows)
 
     def generate(
         self, soft: Sequence[Sequence[Tensor]], prompts: Sequence[Prompt], *, max_new_tokens: int = 48
@@ -144,24 +162,8 @@ class LanguageModel:
         Raises:
             InputError: a prompt has another number of placeholders than it got samples; says both.
         """
-        return self._continue([self.splice(p, s) for p, s in zip(prompts, soft, strict=True)], max_new_tokens)
-
-    @torch.no_grad()
-    def _continue(self, rows: Sequence[Tensor], max_new_tokens: int) -> list[str]:
-        """Greedy text after rows (l_i, d_lm) of input embeddings."""
-        inputs, mask = _pad(rows, left=True)
-        tokens = self.model.generate(
-            inputs_embeds=inputs,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=self.end,
-            pad_token_id=self.end[0],
-        )
-        return [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in tokens]
+        rows = [self.splice(p, s) for p, s in zip(prompts, soft, strict=True)]
+        return Prefill(self, rows).write(max_new_tokens=max_new_tokens)
 
     def splice(self, prompt: Prompt, soft: Sequence[Tensor]) -> Tensor:
         """Input embeddings (length, d_lm) of a prompt with its samples' soft tokens at the placeholders."""
@@ -172,9 +174,9 @@ class LanguageModel:
                 expected=prompt.samples,
                 do="give one placeholder for each sample",
             )
-        parts = [self._embed(self._ids(prompt.segments[0]))]
+        parts = [self.embed_tokens(prompt.segments[0])]
         for tokens, segment in zip(soft, prompt.segments[1:], strict=True):
-            parts += [tokens.to(parts[0]), self._embed(self._ids(segment))]
+            parts += [tokens.to(parts[0]), self.embed_tokens(segment)]
         return torch.cat(parts)
 
     def _rendered(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Prompt]]:
@@ -183,7 +185,7 @@ class LanguageModel:
         prompts = {key: render_turns(self.tokenizer, key) for key in set(contents)}
         return [prompts[key] for key in contents]
 
-    def _read(
+    def _embedded(
         self, turns: Sequence[Turn], prompts: Sequence[Prompt], skip: int, every_turn: bool
     ) -> tuple[Tensor, list[tuple[int, list[int]]]]:
         """Input embeddings (length, d_lm) of a conversation less its first `skip` tokens, and its answers in question.
@@ -196,40 +198,56 @@ class LanguageModel:
         for i, (turn, prompt) in enumerate(zip(turns, prompts, strict=True)):
             soft = [] if turn.soft is None else [turn.soft]
             asked = self.splice(prompt, soft)[skip if i == 0 else 0 :]
-            ids = self.tokenizer.encode(turn.answer, add_special_tokens=False)
+            ids = self.answer_tokens(turn.answer)
             length += len(asked)
             if every_turn or i + 1 == len(turns):
-                answers.append((length - 1, [*ids, self.end[0]]))
-            parts += [asked, self._embed(self._ids(ids))]
-            length += len(ids)
+                answers.append((length - 1, ids))
+            parts += [asked, self.embed_tokens(ids[:-1])]  # the template ends the turn itself
+            length += len(ids) - 1
         return torch.cat(parts), answers
 
     def _losses(
         self, read: Sequence[tuple[Tensor, list[tuple[int, list[int]]]]], prefix: tuple[int, ...]
     ) -> list[tuple[Tensor, Tensor]]:
-        """For each of some conversations from `_read`, its answers' nats and tokens."""
-        inputs, mask = _pad([row for row, _ in read], left=False)  # (n, L, d_lm), (n, L)
+        """For each of some conversations from `_embedded`, its answers' nats and tokens."""
+        inputs, mask = pad([row for row, _ in read], left=False)  # (n, L, d_lm), (n, L)
+        cache = None
+        if prefix:
+            cache = deepcopy(self._prefix(prefix))  # the model will add to it
+            cache.batch_repeat_interleave(len(read))
+            mask = torch.cat([mask.new_ones(len(read), len(prefix)), mask], dim=1)  # (n, prefix + L)
         answers = [(number, at, ids) for number, (_, found) in enumerate(read) for at, ids in found]
-        spots = [number * inputs.shape[1] + at + i for number, at, ids in answers for i in range(len(ids))]
-        logits = self._logits(inputs, mask, prefix, self._ids(spots))  # (tokens, vocabulary)
+        nats, tokens = self.answer_nats(inputs, mask, answers, cache)
+        counts = [len(found) for _, found in read]
+        return list(zip(torch.split(nats, counts), torch.split(tokens, counts), strict=True))
+
+    def answer_nats(
+        self,
+        inputs: Tensor,
+        mask: Tensor,
+        answers: Sequence[tuple[int, int, Sequence[int]]],
+        cache: Any = None,
+        positions: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Nats summed over each answer's tokens (a,), and the number of those tokens (a,).
+
+        Args:
+            inputs: input embeddings (n, L, d_lm).
+            mask: (n, c + L), ones where there are tokens; c of them are in the cache.
+            answers: row of the inputs, position in front of the first token, tokens.
+            cache: keys and values of what stands before; the model adds to it.
+            positions: of the inputs (n, L); None: those after the cache.
+        """
+        spots = [row * inputs.shape[1] + at + i for row, at, ids in answers for i in range(len(ids))]
+        logits = self._logits(inputs, mask, self._ids(spots), cache, positions)  # (tokens, vocabulary)
         targets = self._ids(list(chain(*(ids for _, _, ids in answers))))
         nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         tokens = torch.tensor([len(ids) for _, _, ids in answers], device=self.device)
         owner = torch.arange(len(answers), device=self.device).repeat_interleave(tokens)
-        summed = torch.zeros(len(answers), device=self.device).index_add(0, owner, nats)
-        counts = [len(found) for _, found in read]
-        return list(zip(torch.split(summed, counts), torch.split(tokens, counts), strict=True))
+        return torch.zeros(len(answers), device=self.device).index_add(0, owner, nats), tokens
 
-    def _logits(self, inputs: Tensor, mask: Tensor, prefix: tuple[int, ...], spots: Tensor) -> Tensor:
-        """Logits (tokens, vocabulary) float32 at `spots` (tokens,) of the flattened (n * L, d_lm) inputs.
-
-        The inputs stand after a prefix that is the same for all rows.
-        """
-        n, cache = len(inputs), None
-        if prefix:
-            cache = deepcopy(self._prefix(prefix))  # the model will add to it
-            cache.batch_repeat_interleave(n)
-        mask = torch.cat([mask.new_ones(n, len(prefix)), mask], dim=1)  # (n, prefix + L)
+    def _logits(self, inputs: Tensor, mask: Tensor, spots: Tensor, cache: Any, positions: Tensor | None) -> Tensor:
+        """Logits (tokens, vocabulary) float32 at `spots` (tokens,) of the flattened (n * L, d_lm) inputs."""
 
         # The model itself makes the logits, as some scale or cap them (Cohere, Granite, Gemma 2), but of these hidden
         # states alone: the output layer is a fifth of SmolLM2's weights and most tokens are of the prompt.
@@ -238,7 +256,11 @@ class LanguageModel:
 
         with self._decoder.register_forward_hook(only_spots):
             output = self.model(
-                inputs_embeds=inputs, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
+                inputs_embeds=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=cache is not None,
             )
         logits: Tensor = output.logits[0].float()
         return logits
@@ -247,9 +269,23 @@ class LanguageModel:
         """The cache of one row after reading `ids`."""
         if ids not in self._prefixes:
             with torch.no_grad():
-                cache = self._decoder(self._ids(ids)[None], use_cache=True).past_key_values
+                cache = self.keys_and_values(self.embed_tokens(ids)[None])
             self._prefixes = {ids: cache}  # one is kept: they are large
         return self._prefixes[ids]
+
+    def keys_and_values(self, inputs: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Any:
+        """The cache after input embeddings (n, L, d_lm); mask and positions (n, L) where rows are padded."""
+        read = self._decoder(inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=True)
+        return read.past_key_values
+
+    def answer_tokens(self, answer: str) -> list[int]:
+        """The tokens of an answer, end of turn included."""
+        return [*self.tokenizer.encode(answer, add_special_tokens=False), self.end[0]]
+
+    def embed_tokens(self, ids: Sequence[int]) -> Tensor:
+        """Input embeddings (n, d_lm) of tokens."""
+        embedded: Tensor = self._embed(self._ids(ids))
+        return embedded
 
     def _ids(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor(list(ids), dtype=torch.long, device=self.device)
@@ -266,20 +302,6 @@ class LanguageModel:
                 do="use the -Instruct or -chat version of the model",
             )
         return list(known)
-
-
-def _pad(rows: Sequence[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:
-    """Rows (l_i, d) as (n, L, d), with a mask (n, L) of ones where they are."""
-    length = max(len(row) for row in rows)
-    gaps = [length - len(row) for row in rows]
-    pads = [(0, 0, gap, 0) if left else (0, 0, 0, gap) for gap in gaps]
-    inputs = torch.stack([torch.nn.functional.pad(row, pad) for row, pad in zip(rows, pads, strict=True)])
-    mask = torch.ones(len(rows), length, dtype=torch.long, device=inputs.device)
-    for i, gap in enumerate(gaps):
-        mask[i, :gap] = 0 if left else 1
-        if not left and gap:
-            mask[i, -gap:] = 0
-    return inputs, mask
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:

@@ -69,7 +69,7 @@ def test_training_lowers_the_loss_on_the_pairs(tiny_foundation: Foundation, meth
         evaluate(
             tiny_foundation.adapt("vectors", pairs(), method=method, steps=steps, lr=0.01, diagnose=False),
             [Pair(np.array(p.sample), p.caption) for p in pairs()],
-            generate=False,
+            texts=0,
         ).loss
         for steps in (0, 12)
     ]
@@ -98,7 +98,7 @@ def test_with_no_step_it_is_the_unmerged_adapter(tiny_foundation: Foundation) ->
     soft = tiny_foundation.projector.soft(z, model.adapter)
     loss = caption_loss(model.language_model, soft, ["Describe this."] * 8, [p.caption for p in held])
     parsed = [Pair(np.array(p.sample), p.caption) for p in held]
-    assert evaluate(model, parsed, generate=False).loss == pytest.approx(loss, rel=1e-4)
+    assert evaluate(model, parsed, texts=0).loss == pytest.approx(loss, rel=1e-4)
 
 
 def test_evaluation_scores_what_is_generated(tiny_foundation: Foundation) -> None:
@@ -202,7 +202,7 @@ def test_of_many_pairs_some_are_held_out_of_one_training(
     assert not (tmp_path / "a" / "choosing-steps").exists()
     assert len(model.memory.labels) == 48
     held = [Pair(np.array(p.sample), p.caption) for p in _drawn(48, 0)[3::8]]
-    assert evaluate(model, held, generate=False).loss == pytest.approx(best["loss"], rel=1e-3)
+    assert evaluate(model, held, texts=0).loss == pytest.approx(best["loss"], rel=1e-3)
 
 
 def _drawn(n: int, seed: int) -> list[Pair]:

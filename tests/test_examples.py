@@ -115,7 +115,7 @@ def test_sequences_of_embeddings_are_shown_whole(tiny_foundation: Foundation) ->
     assert shown[0][0].soft is not None
     tokens = 3 * tiny_foundation.projector.soft_tokens
     assert shown[0][0].soft.shape == (tokens, tiny_foundation.language_model.d_lm)
-    assert evaluate(model, HELD, generate=False).n == len(HELD)
+    assert evaluate(model, HELD, texts=0).n == len(HELD)
 
 
 def test_a_conversation_begins_with_what_is_shown(tiny_foundation: Foundation) -> None:

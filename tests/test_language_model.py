@@ -101,6 +101,19 @@ def test_the_caption_loss_is_that_of_the_full_logits_of_any_architecture(
     expected = [plain_loss(lm, *row) for row in zip(soft, instructions, CAPTIONS, strict=True)]
     torch.testing.assert_close(nats, torch.tensor([loss for loss, _ in expected]), rtol=1e-4, atol=1e-4)
     assert tokens.tolist() == [count for _, count in expected]
+    # Read once for several answers, rows padded in front, it is the same; so is what is written after them.
+    read = lm.prefill([[Turn(*row, "")] for row in zip(soft, instructions, strict=True)])
+    alone = [
+        lm.generate([[one]], [lm.prompt(text)], max_new_tokens=5)[0]
+        for one, text in zip(soft, instructions, strict=True)
+    ]
+    assert read.write(max_new_tokens=5) == alone
+    for captions in (CAPTIONS[::-1], CAPTIONS):
+        nats, tokens = read.losses(captions)
+        expected = [plain_loss(lm, *row) for row in zip(soft, instructions, captions, strict=True)]
+        torch.testing.assert_close(nats, torch.tensor([loss for loss, _ in expected]), rtol=1e-4, atol=1e-4)
+        assert tokens.tolist() == [count for _, count in expected]
+    assert read.write(max_new_tokens=5) == alone
 
 
 @pytest.mark.parametrize("instructions", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
@@ -187,7 +200,7 @@ def test_a_reply_is_what_the_prompt_generates(language_model: LanguageModel) -> 
     prompts = [language_model.prompt(text) for text in MIXED[:3]]
     plain = language_model.generate([[row] for row in soft], prompts, max_new_tokens=6)
     turns = [[Turn(row, text, "never said")] for row, text in zip(soft, MIXED, strict=False)]
-    assert language_model.reply(turns, max_new_tokens=6) == plain
+    assert language_model.prefill(turns).write(max_new_tokens=6) == plain
     shown = conversation(3, 5, SAME)
     assert shown[-1].soft is not None
     softs = [turn.soft for turn in shown if turn.soft is not None]
@@ -195,7 +208,7 @@ def test_a_reply_is_what_the_prompt_generates(language_model: LanguageModel) -> 
     for turn in shown:
         messages += [{"role": "user", "content": turn.content}, {"role": "assistant", "content": turn.answer}]
     prompt = render(language_model.tokenizer, messages[:-1])
-    assert language_model.reply([shown], max_new_tokens=6) == language_model.generate(
+    assert language_model.prefill([shown]).write(max_new_tokens=6) == language_model.generate(
         [softs], [prompt], max_new_tokens=6
     )
 

@@ -36,7 +36,7 @@ def command(
 
     found = read_pairs(pairs, modality=load_modality(Integration.modality_of(folder)), split="test", skip_bad=skip_bad)
     chosen = draw_shots(found.pairs, min(limit, len(found.pairs)), 0) if limit else found.pairs
-    scores = evaluate(Integration.load(folder), chosen, generate=generate)
+    scores = evaluate(Integration.load(folder), chosen, texts=None if generate else 0)
     result = {
         "n": scores.n,
         "loss": scores.loss,

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semi.evaluation import LOSS_BATCH
-from semi.integration import Integration
+from semi.integration import BATCH, Integration
 from semi.study.conditions import Scene, deviation
 
 
@@ -20,8 +19,8 @@ def attack(integration: Integration, scene: Scene, radius: float, *, steps: int)
     """
     model, moved = integration.language_model, []
     bound = torch.from_numpy(radius * deviation(scene)).float().to(model.device)
-    for start in range(0, len(scene.test), LOSS_BATCH):
-        pairs = scene.test[start : start + LOSS_BATCH]
+    for start in range(0, len(scene.test), BATCH):
+        pairs = scene.test[start : start + BATCH]
         x = integration.embed([pair.sample for pair in pairs]).to(model.device)
         asked = [pair.instruction or integration.record.instruction for pair in pairs]
         captions = [pair.caption for pair in pairs]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
 
 from semi.errors import SemiError
+from semi.methods import Method
 from semi.settings import Settings
 from semi.study.conditions import CONDITIONS
 from semi.training.config import Strict
@@ -87,6 +88,11 @@ class MethodConfig(Strict):
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         read_settings(settings)
         return settings
+
+    @property
+    def kind(self) -> Method:
+        """The method of the settings."""
+        return read_settings(self.settings).method
 
 
 class StudyConfig(Strict):

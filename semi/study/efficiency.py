@@ -13,7 +13,7 @@ from semi.study.config import EfficiencyConfig, MethodConfig, TargetConfig
 from semi.study.data import Prepared, load_target
 from semi.study.measure import as_line, foundation_in_memory, make, score
 from semi.study.results import Identity, Line
-from semi.study.run import Job
+from semi.study.run import Hashes, Job
 
 KIND = "sample-efficiency"
 
@@ -30,15 +30,14 @@ class Parts:
     generate: int
 
 
-def plan(config: EfficiencyConfig, hashes: Mapping[str, str], targets: Mapping[str, Prepared]) -> list[Job]:
+def plan(config: EfficiencyConfig, hashes: Hashes, targets: Mapping[str, Prepared]) -> list[Job]:
     """A job a cell, cells of one foundation together so that a process loads each once.
 
     Args:
-        hashes: of the foundations' files.
         targets: as far as they are encoded; numbers of shots that a target's train split does not hold are left out.
     """
     return [
-        _job(config, cell, hashes[cell["foundation"]], target, method, targets.get(target.name))
+        _job(config, cell, hashes[cell["foundation"]][method.kind], target, method, targets.get(target.name))
         for cell, target, method in cells(config)
         if target.name not in targets or cell["shots"] == "full" or cell["shots"] <= targets[target.name].n_train
     ]
@@ -47,8 +46,8 @@ def plan(config: EfficiencyConfig, hashes: Mapping[str, str], targets: Mapping[s
 def cells(config: EfficiencyConfig) -> Iterator[tuple[Identity, TargetConfig, MethodConfig]]:
     """All that the configuration asks for, also what a target has too few samples for."""
     for name in config.all_foundations():
-        for target in config.targets:
-            for seed in config.seeds:
+        for seed in config.seeds:  # outermost: what a study that is cut short has measured is balanced
+            for target in config.targets:
                 for method in config.methods:
                     if name not in config.foundations_of(method):
                         continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from semi.adaptation import adapt
-from semi.artifacts import config_hash, read_manifest
+from semi.artifacts import config_hash, read_json, read_manifest, rebuilding
 from semi.errors import SemiError
 from semi.evaluation import Evaluation, evaluate
 from semi.foundation import Foundation
 from semi.integration import Integration
+from semi.methods import METHODS, Method
 from semi.metrics import attribute_accuracy, vocabulary
 from semi.modality import Modality
 from semi.pairs import Pair
@@ -44,10 +45,24 @@ def foundation_in_memory(name: str) -> Foundation:
     return Foundation.load(name)
 
 
-def foundation_sha256(name: str) -> str:
-    """Of all files of a foundation, without loading it; raises as `Foundation.load`."""
+def foundation_sha256(name: str) -> dict[Method, str]:
+    """Of what each method reads of a foundation, without loading it; raises as `Foundation.load`.
+
+    A new hypernetwork changes nothing for a baseline, and a new projector nothing for "scratch".
+    """
     folder = Path(name) if Path(name).is_dir() else load_foundation(name).folder
-    return config_hash(read_manifest(folder, Foundation.KIND)["files"])
+    files = read_manifest(folder, Foundation.KIND)["files"]
+    description, projector, hypernetwork = Foundation.FILES
+    described = read_json(folder / description)
+    with rebuilding(folder / description, "foundation"):
+        kind = described.pop("hypernetwork")
+        scratch = [described["language_model"], described["text_encoder"], described["projector"]]
+    baseline = [*scratch, files[projector]["sha256"]]
+    found = dict.fromkeys(METHODS, config_hash(baseline))
+    return found | {
+        "scratch": config_hash(scratch),
+        "semi": config_hash([*baseline, kind, files[hypernetwork]["sha256"]]),
+    }
 
 
 def make(
@@ -66,15 +81,10 @@ def score(foundation: Foundation, integration: Integration, held_out: Sequence[P
     Raises:
         SemiError: the loss is not finite.
     """
-    encoder = foundation.text_encoder
-    everything = evaluate(integration, held_out, generate=generate >= len(held_out), text_encoder=encoder)
-    if not all(map(math.isfinite, (everything.loss, everything.loss_shuffled))):
-        raise SemiError("the loss is not finite", got=everything.loss, do="lower the learning rate of the method")
-    if not 0 < generate < len(held_out):
-        return everything
-    some = evaluate(integration, held_out[:generate], text_encoder=encoder)
-    of_losses = {name: getattr(everything, name) for name in ("n", "loss", "loss_shuffled", "nats", "tokens")}
-    return replace(some, **of_losses)
+    scores = evaluate(integration, held_out, texts=generate, text_encoder=foundation.text_encoder)
+    if not all(map(math.isfinite, (scores.loss, scores.loss_shuffled))):
+        raise SemiError("the loss is not finite", got=scores.loss, do="lower the learning rate of the method")
+    return scores
 
 
 def as_line(

@@ -17,6 +17,7 @@ from semi.artifacts import read_json, write_json
 from semi.artifacts.files import output_error
 from semi.artifacts.lock import LOCK, FolderLock
 from semi.errors import ArtifactError, OutputError
+from semi.methods import Method
 from semi.study.config import StudyConfig
 from semi.study.data import Prepared, describe, prepare
 from semi.study.measure import foundation_sha256
@@ -28,6 +29,8 @@ FILE = "study.json"
 ENCODED = "encoded"
 SHOWN = 5
 """Differences or failures that a message names."""
+Hashes = Mapping[str, Mapping[Method, str]]
+"""Of what each method reads of each foundation."""
 Advance = Callable[[int, int, str], None]
 """Told (done, total, what)."""
 
@@ -46,7 +49,7 @@ class Job:
 def run_study(
     kind: str,
     config: C,
-    plan: Callable[[C, Mapping[str, str], Mapping[str, Prepared]], list[Job]],
+    plan: Callable[[C, Hashes, Mapping[str, Prepared]], list[Job]],
     measure: Callable[[Job], list[Line]],
     out: Path,
     *,
@@ -57,7 +60,7 @@ def run_study(
     """Measure every cell that is missing in `out`, and return all that is there.
 
     Args:
-        plan: the jobs, given the hashes of the foundations' files and the targets, as far as they are encoded.
+        plan: the jobs, given the hashes of the foundations and the targets, as far as they are encoded.
         measure: a function of a module that gives a line for each of a job's cells; a cell that fails is one too.
         force: measure again what was measured with other settings or data.
 

@@ -22,7 +22,7 @@ from semi.study.data import Prepared, Target, load_target
 from semi.study.measure import Adapted, as_line, foundation_in_memory, make, score
 from semi.study.raw import by_other_encoder, with_noise
 from semi.study.results import Identity, Line
-from semi.study.run import Job
+from semi.study.run import Hashes, Job
 
 KIND = "stress"
 PLAIN = ("plain", 0.0)
@@ -42,7 +42,7 @@ class Parts:
     generate: int
 
 
-def plan(config: StressConfig, hashes: Mapping[str, str], targets: Mapping[str, Prepared]) -> list[Job]:
+def plan(config: StressConfig, hashes: Hashes, targets: Mapping[str, Prepared]) -> list[Job]:
     """A job an adaptation: the plain one with all that is done to its test samples, and one for every other support."""
     return [
         _job(config, cells, hashes, target, method, targets)
@@ -149,14 +149,19 @@ def _shots(cell: Identity, prepared: Prepared) -> int:
 def _job(
     config: StressConfig,
     cells: Sequence[Identity],
-    hashes: Mapping[str, str],
+    hashes: Hashes,
     target: StressTarget,
     method: StressMethod,
     targets: Mapping[str, Prepared],
 ) -> Job:
     source = target.model_dump(mode="json", exclude={"name"})
     name = cells[0]["foundation"]
-    meaning = {"settings": method.settings, "target": source, "generate": config.generate, "foundation": hashes[name]}
+    meaning = {
+        "settings": method.settings,
+        "target": source,
+        "generate": config.generate,
+        "foundation": hashes[name][method.kind],
+    }
     if target.name not in targets:
         return Job(tuple(cells), meaning, None)
     prepared = targets[target.name]

@@ -107,14 +107,16 @@ class ProjectorConfig(_Training):
     language_model: str = "smollm2-135m"
     precision: Literal["nf4", "q4_1", "bf16", "fp32"] | None = None
     text_encoder: str = "text"
-    """The modality whose default encoder embeds captions and instructions."""
+    """The modality whose default encoder embeds the meaning of captions and instructions."""
+    words: bool = True
+    """Whether the language model's words stand beside it, see `semi.text_space`."""
     projector: ProjectorSizes = ProjectorSizes()
     start: Path | None = None
     """Folder of a trained projector to go on from; None: fresh weights."""
     warm_start: Annotated[int, Field(ge=0)] = 400
     """Steps before the language model is called: projector(text) -> mean input embeddings of the caption's parts."""
     noise: Share = 0.5
-    """Half of the text rows get noise of up to this norm (text embeddings have norm 1)."""
+    """Half of the text rows get noise of up to this share of their norm."""
     examples: Annotated[int, Field(ge=0)] = 0
     """The most pairs of the support set that stand before a row as turns of the conversation; drawn from 0 up to it."""
 

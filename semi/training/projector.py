@@ -184,9 +184,10 @@ def _rows(family: Family, rows: int, config: ProjectorConfig, g: torch.Generator
 
 
 def _noisy(texts: Tensor, noise: float, g: torch.Generator) -> Tensor:
-    """Half of the rows get isotropic noise of a norm drawn up to `noise`; text embeddings have norm 1."""
+    """Half of the rows get isotropic noise of a norm drawn up to `noise` times their own."""
     n, d = texts.shape
-    strength = noise * torch.rand(n, 1, generator=g) * (torch.rand(n, 1, generator=g) < 0.5)
+    chosen = torch.rand(n, 1, generator=g) < 0.5
+    strength: Tensor = noise * torch.rand(n, 1, generator=g) * chosen * texts.norm(dim=1, keepdim=True)
     return texts + strength / math.sqrt(d) * torch.randn(n, d, generator=g)
 
 

@@ -30,6 +30,7 @@ from semi.hypernetwork import build
 from semi.language_model import LanguageModel
 from semi.plugins import load_modality
 from semi.projector import Projector
+from semi.text_space import TextSpace
 from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig, read_config
 from semi.training.hypernetwork import train_hypernetwork
 from semi.training.loop import History
@@ -49,15 +50,17 @@ def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advanc
         inputs["start"] = sha256_of(config.start / WEIGHTS)
     language_model = LanguageModel.load(config.language_model, precision=config.precision)
     encoder = load_modality(config.text_encoder).encoder()
+    space = TextSpace(encoder, language_model if config.words else None)
     settings = config.model_dump(mode="json") | {"inputs": inputs, "language_model": language_model.source()}
     with open_output(out, kind=PROJECTOR, config=settings, force=force) as output:
-        families = load_families(config.sources, encoder, _captions(), advance)
+        families = load_families(config.sources, space, _captions(), advance)
         projector, history = train_projector(
-            config, families, language_model, encoder.width, output.path, advance=advance
+            config, families, language_model, space.width, output.path, advance=advance
         )
         described = {
             "language_model": language_model.source(),
             "text_encoder": {"modality": config.text_encoder, "id": encoder.id},
+            "words": config.words,
             "projector": projector.sizes,
         }
         write_json(output.path / "projector.json", described)
@@ -78,6 +81,7 @@ def run_hypernetwork(
         source, text_encoder = described["language_model"], described["text_encoder"]
         model_id, precision, model_sha256 = source["id"], source["precision"], source["sha256"]
         modality, encoder_id = text_encoder["modality"], text_encoder["id"]
+        words = described.get("words", False)
         projector = Projector(**described["projector"])
     load_module(projector, config.projector / WEIGHTS)
     inputs["projector"] = sha256_of(config.projector / WEIGHTS)
@@ -85,24 +89,25 @@ def run_hypernetwork(
     require_same(config.projector, "text encoder", encoder.id, encoder_id)
     language_model = LanguageModel.load(model_id, precision=precision)
     require_same(config.projector, "language model: its files differ", language_model.sha256, model_sha256)
+    space = TextSpace(encoder, language_model if words else None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hypernetwork = build(config.kind, config.settings, projector)
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
-        families = load_families(config.sources, encoder, _captions(), advance)
+        families = load_families(config.sources, space, _captions(), advance)
         known: dict[str, Tensor] = {}
 
         def instruction(text: str) -> Tensor:
             if text not in known:
-                known[text] = torch.from_numpy(encoder.encode([text]))
+                known[text] = torch.from_numpy(space.encode([text]))
             return known[text]
 
         history = train_hypernetwork(
             config, families, hypernetwork, projector, language_model, instruction, output.path, advance=advance
         )
         foundation = Foundation(
-            FoundationConfig(language_model.source(), text_encoder, config.kind),
+            FoundationConfig(language_model.source(), text_encoder, config.kind, words),
             language_model,
             encoder,
             projector,

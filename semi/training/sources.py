@@ -14,6 +14,7 @@ from semi.errors import InputError
 from semi.modality import Encoder
 from semi.pairs import Pair
 from semi.procedural import ProceduralModality
+from semi.text_space import TextSpace
 from semi.training.config import FEWEST_PAIRS, SourceConfig
 
 INSTRUCTIONS = (
@@ -86,11 +87,11 @@ class Episode:
 
 
 def load_families(
-    configs: Sequence[SourceConfig], encoder: Encoder, cache: Path, advance: Callable[[int, str], None]
+    configs: Sequence[SourceConfig], space: TextSpace, cache: Path, advance: Callable[[int, str], None]
 ) -> list[Family]:
     """All sources of a configuration, with the embeddings of their captions (computed once, kept in `cache`)."""
     return [
-        _encoded(config, encoder, cache, advance) if config.encoded else _procedural(config, encoder, cache, advance)
+        _encoded(config, space, cache, advance) if config.encoded else _procedural(config, space, cache, advance)
         for config in configs
     ]
 
@@ -146,12 +147,12 @@ def shares(families: Sequence[Family], rows: int) -> list[int]:
     return counts
 
 
-def _encoded(config: SourceConfig, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> Family:
-    parts = [_parts(folder, encoder, cache, advance) for folder in config.folders]
+def _encoded(config: SourceConfig, space: TextSpace, cache: Path, advance: Callable[[int, str], None]) -> Family:
+    parts = [_parts(folder, space, cache, advance) for folder in config.folders]
     return Family([train for train, _ in parts], [held for _, held in parts], config.weight)
 
 
-def _parts(folder: Path, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> tuple[Source, Source]:
+def _parts(folder: Path, space: TextSpace, cache: Path, advance: Callable[[int, str], None]) -> tuple[Source, Source]:
     """An encoded folder, as a source to train on and one held out."""
     from semi.encoding import load_encoded
 
@@ -159,8 +160,14 @@ def _parts(folder: Path, encoder: Encoder, cache: Path, advance: Callable[[int, 
     embeddings = torch.from_numpy(encoded.embeddings)
     if embeddings.ndim == 3:
         embeddings = embeddings.mean(1)  # one embedding a sample conditions and trains
-    same = encoded.encoder_id == encoder.id and all(p.sample == p.caption for p in encoded.pairs)
-    texts = embeddings if same else embed_captions([p.caption for p in encoded.pairs], encoder, cache, advance)
+    captions = [pair.caption for pair in encoded.pairs]
+    # Texts are read as what is predicted of other samples, so that the projector learns to say it.
+    same = encoded.encoder_id == space.encoder.id and all(p.sample == p.caption for p in encoded.pairs)
+    texts = (
+        torch.from_numpy(space.with_words(encoded.embeddings, captions))
+        if same
+        else embed_captions(captions, space, cache, advance)
+    )
     require_enough(folder, len(encoded.pairs))
     order = torch.randperm(len(encoded.pairs), generator=torch.Generator().manual_seed(0))
     held = min(512, max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(order))))
@@ -168,17 +175,17 @@ def _parts(folder: Path, encoder: Encoder, cache: Path, advance: Callable[[int, 
 
     def part(index: Tensor, name: str) -> Source:
         t = texts[index]
-        captions = [encoded.pairs[i].caption for i in index.tolist()]
-        return Source(name, t if same else embeddings[index], t, captions, instruction)
+        chosen = [captions[i] for i in index.tolist()]
+        return Source(name, t if same else embeddings[index], t, chosen, instruction)
 
     return part(order[held:], folder.name), part(order[:held], f"{folder.name} (validation)")
 
 
-def _procedural(config: SourceConfig, encoder: Encoder, cache: Path, advance: Callable[[int, str], None]) -> Family:
+def _procedural(config: SourceConfig, space: TextSpace, cache: Path, advance: Callable[[int, str], None]) -> Family:
     count = config.procedural or 0
     modalities = [ProceduralModality.draw(config.first_seed + i) for i in range(count)]
     drawn: list[tuple[Tensor, list[Pair]]] = [m.sample(config.samples, seed=0) for m in modalities]
-    texts = embed_captions([p.caption for _, pairs in drawn for p in pairs], encoder, cache, advance)
+    texts = embed_captions([p.caption for _, pairs in drawn for p in pairs], space, cache, advance)
     sources = [
         Source(m.name, x, t, [p.caption for p in pairs], INSTRUCTIONS[m.seed % len(INSTRUCTIONS)])
         for m, (x, pairs), t in zip(modalities, drawn, texts.split(config.samples), strict=True)

@@ -172,7 +172,7 @@ def test_attacks_stay_within_their_radius_and_raise_the_loss(tiny_foundation: Fo
     radius = 0.2
 
     def losses(found: Scene) -> np.ndarray:
-        return np.array(evaluate(integration, found.test, generate=False).nats)
+        return np.array(evaluate(integration, found.test, texts=0).nats)
 
     once, often = (attack(integration, before, radius, steps=steps) for steps in (1, 5))
     for found in (once, often):

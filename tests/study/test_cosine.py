@@ -44,7 +44,7 @@ def test_nats_and_tokens_of_an_evaluation_make_its_loss(tiny_foundation: Foundat
     assert sum(scores.nats) / sum(scores.tokens) == pytest.approx(scores.loss)
     assert len(scores.nats) == len(scores.tokens) == 40
     for i in (0, 39):
-        alone = evaluate(model, held[i : i + 1], generate=False, text_encoder=tiny_foundation.text_encoder)
+        alone = evaluate(model, held[i : i + 1], texts=0, text_encoder=tiny_foundation.text_encoder)
         assert alone.nats == pytest.approx([scores.nats[i]], rel=1e-4)
         assert alone.cosine is None
     assert scores.cosine is not None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from semi.encoding import encode
 from semi.pairs import Pair
 from semi.plugins import load_modality
+from semi.text_space import TextSpace
 from semi.training.config import SourceConfig
 from semi.training.sources import Family, Source, draw_episode, embed_captions, load_families, shares
 from semi.vectors import Vectors
@@ -83,7 +84,9 @@ def vectors(n: int) -> list[Pair]:
 def test_an_encoded_folder_is_split_and_keeps_its_pairing(tmp_path: Path) -> None:
     pairs = vectors(60)
     encode(Vectors(), Vectors().encoder(), pairs, tmp_path / "e")
-    (family,) = load_families([SourceConfig(encoded=tmp_path / "e", weight=2)], Letters(), tmp_path, quiet)
+    (family,) = load_families(
+        [SourceConfig(encoded=tmp_path / "e", weight=2)], TextSpace(Letters(), None), tmp_path, quiet
+    )
     (train,), (held,) = family.train, family.validation
     assert (len(train), len(held), family.weight) == (54, 6, 2)
     assert not set(train.captions) & set(held.captions)
@@ -100,7 +103,8 @@ def test_text_that_is_its_own_caption_is_not_embedded_again(tiny_text: str, tmp_
     modality = load_modality(tiny_text)
     texts = [Pair(f"thing number {i}", f"thing number {i}") for i in range(20)]
     encode(modality, modality.encoder(), texts, tmp_path / "e")
-    (family,) = load_families([SourceConfig(encoded=tmp_path / "e", weight=1)], modality.encoder(), tmp_path, quiet)
+    space, config = TextSpace(modality.encoder(), None), SourceConfig(encoded=tmp_path / "e", weight=1)
+    (family,) = load_families([config], space, tmp_path, quiet)
     assert family.train[0].is_text
     assert family.validation[0].is_text
     assert not list(tmp_path.glob("texts-*"))
@@ -108,7 +112,7 @@ def test_text_that_is_its_own_caption_is_not_embedded_again(tiny_text: str, tmp_
 
 def test_whole_procedural_modalities_are_held_out(tmp_path: Path) -> None:
     config = SourceConfig(procedural=12, samples=6, first_seed=100, weight=1)
-    (family,) = load_families([config], Letters(), tmp_path, quiet)
+    (family,) = load_families([config], TextSpace(Letters(), None), tmp_path, quiet)
     assert [s.name for s in family.validation] == ["procedural-100"]
     assert [s.name for s in family.train] == [f"procedural-{i}" for i in range(101, 112)]
     assert {len(s) for s in family.train} == {6}

@@ -120,7 +120,8 @@ def test_both_trainings_end_in_a_foundation_that_adapts_and_resume_bit_for_bit(
     assert files(tmp_path / "foundation") == files(tmp_path / "foundation-2")
 
     foundation = Foundation.load(tmp_path / "foundation", device="cpu")
-    assert foundation.projector.sizes == {"d_in": 16, "d_hidden": 24, "d_lm": 32, "soft_tokens": 2}
+    assert foundation.config.words
+    assert foundation.projector.sizes == {"d_in": 16 + 32, "d_hidden": 24, "d_lm": 32, "soft_tokens": 2}
     g = np.random.default_rng(2)
     pairs = [Pair(g.standard_normal(7).tolist(), pair.caption) for pair in words(6)]
     model = foundation.adapt("vectors", pairs, steps=1)
