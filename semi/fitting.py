@@ -64,7 +64,8 @@ class Fitter:
         subsets = self.settings.subsets
         if len(index) < len(self.pairs):  # fewer pairs than the user gave must not make the subsets too small
             subsets = min(subsets, max(1, len(index) // 2))
-        parts = self.support.subset(index), self.foundation.projector, self.foundation.hypernetwork
+        hypernetwork = self.foundation.hypernetwork(self.settings.hypernetwork)
+        parts = self.support.subset(index), self.foundation.projector, hypernetwork
         return start(self.settings.method, *parts, seed=self.settings.seed, subsets=subsets)
 
     def examples(self, begun: Start, index: Tensor, count: int) -> Examples | None:

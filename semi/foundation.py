@@ -21,6 +21,7 @@ from semi.artifacts import (
     sha256_of,
     write_json,
 )
+from semi.errors import InputError
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.modality import Encoder, Modality
@@ -42,8 +43,6 @@ class FoundationConfig:
     """id, precision, sha256."""
     text_encoder: dict[str, str]
     """modality, id."""
-    kind: str
-    """Of hypernetwork."""
     words: bool = False
     """Whether captions are predicted with the language model's words beside their meaning, see `semi.text_space`."""
 
@@ -53,6 +52,7 @@ class Foundation:
 
     KIND: ClassVar[str] = "foundation"
     FILES: ClassVar[tuple[str, ...]] = ("foundation.json", "projector.safetensors", "hypernetwork.safetensors")
+    """The last holds the default hypernetwork; others are in files named by their kind, `hypernetwork_file`."""
 
     def __init__(
         self,
@@ -60,16 +60,17 @@ class Foundation:
         language_model: LanguageModel,
         text_encoder: Encoder,
         projector: Projector,
-        hypernetwork: HyperNetwork,
-        *,
+        *hypernetworks: HyperNetwork,
         sha256: str = "",
     ) -> None:
         self.config, self.language_model = config, language_model
         self.texts = TextSpace(text_encoder, language_model if config.words else None)
         self.projector = projector.to(language_model.device).requires_grad_(False)
-        self.hypernetwork = hypernetwork.to(language_model.device).requires_grad_(False)
+        moved = [each.to(language_model.device).requires_grad_(False) for each in hypernetworks]
+        self.hypernetworks = {each.kind: each for each in moved}
+        """By kind, the default first."""
         self.sha256 = sha256
-        """Of the projector's and hypernetwork's weight files; empty for one that was never saved."""
+        """Of the projector's and hypernetworks' weight files; empty for one that was never saved."""
 
     @classmethod
     def load(
@@ -93,22 +94,25 @@ class Foundation:
         read_manifest(folder, cls.KIND)
         described = read_json(folder / cls.FILES[0])
         with rebuilding(folder / cls.FILES[0], "foundation"):
-            source, hyper = described["language_model"], described["hypernetwork"]
+            source, written = described["language_model"], [described["hypernetwork"], *described.get("others", [])]
             model_id, trained_in, model_sha256 = source["id"], source["precision"], source["sha256"]
-            config = FoundationConfig(source, described["text_encoder"], hyper["kind"], described.get("words", False))
+            config = FoundationConfig(source, described["text_encoder"], described.get("words", False))
             modality, encoder_id = config.text_encoder["modality"], config.text_encoder["id"]
             projector = Projector(**described["projector"])
         text_encoder = load_modality(modality).encoder()
         require_same(folder, "text encoder", text_encoder.id, encoder_id)
         load_module(projector, folder / cls.FILES[1])
         with rebuilding(folder / cls.FILES[0], "foundation"):
-            hypernetwork = build(config.kind, hyper["settings"], projector)  # it starts from the projector's weights
-        load_module(hypernetwork, folder / cls.FILES[2])
+            # They start from the projector's weights.
+            hypernetworks = [build(each["kind"], each["settings"], projector) for each in written]
+        files = cls.weight_files([each.kind for each in hypernetworks])
+        for hypernetwork, file in zip(hypernetworks, files[1:], strict=True):
+            load_module(hypernetwork, folder / file)
         language_model = LanguageModel.load(model_id, precision=precision or trained_in, device=device)
         require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
         require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
-        sha256 = "+".join(sha256_of(folder / file) for file in cls.FILES[1:])
-        foundation = cls(config, language_model, text_encoder, projector, hypernetwork, sha256=sha256)
+        sha256 = "+".join(sha256_of(folder / file) for file in files)
+        foundation = cls(config, language_model, text_encoder, projector, *hypernetworks, sha256=sha256)
         require_same(folder, "width of text embeddings", foundation.texts.width, projector.sizes["d_in"])
         return foundation
 
@@ -123,15 +127,31 @@ class Foundation:
 
     def write(self, folder: Path) -> list[str]:
         """Write the files (without a manifest) and return their names; weights are rounded to bf16."""
-        described = asdict(self.config) | {
-            "projector": self.projector.sizes,
-            "hypernetwork": {"kind": self.config.kind, "settings": self.hypernetwork.settings},
-        }
-        del described["kind"]
-        write_json(folder / "foundation.json", described)
-        for module, file in ((self.projector, self.FILES[1]), (self.hypernetwork, self.FILES[2])):
+        first, *others = [{"kind": kind, "settings": each.settings} for kind, each in self.hypernetworks.items()]
+        described = asdict(self.config) | {"projector": self.projector.sizes, "hypernetwork": first, "others": others}
+        write_json(folder / self.FILES[0], described)
+        files = self.weight_files(list(self.hypernetworks))
+        for module, file in zip((self.projector, *self.hypernetworks.values()), files, strict=True):
             save_tensors(folder / file, {name: t.to(torch.bfloat16) for name, t in module.state_dict().items()})
-        return list(self.FILES)
+        return [self.FILES[0], *files]
+
+    @classmethod
+    def weight_files(cls, kinds: Sequence[str]) -> list[str]:
+        """The files of the projector and of hypernetworks of these kinds, the default first."""
+        return [*cls.FILES[1:], *(f"hypernetwork-{kind}.safetensors" for kind in kinds[1:])]
+
+    def hypernetwork(self, kind: str | None = None) -> HyperNetwork:
+        """One of its hypernetworks; None: the default.
+
+        Raises:
+            InputError: it has none of that kind.
+        """
+        chosen = next(iter(self.hypernetworks)) if kind is None else kind
+        if chosen not in self.hypernetworks:
+            raise InputError(
+                "the foundation has no such hypernetwork", got=chosen, expected=" or ".join(self.hypernetworks)
+            )
+        return self.hypernetworks[chosen]
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Text embeddings (n, d_text) float32, on the language model's device."""

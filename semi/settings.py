@@ -34,6 +34,7 @@ class Settings:
         examples: pairs shown to the language model beside a sample, the nearest ones, as turns before it; None: as many
             as serve the pairs best when each is left out, of `semi.methods.EXAMPLES`; baselines show none.
         subsets: parts of the pairs that the hypernetwork reads one by one, their adapters averaged.
+        hypernetwork: for "semi", which of the foundation's, "ridge" or "attention"; None: its default.
         diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
 
     Raises:
@@ -49,6 +50,7 @@ class Settings:
     encoder: str | None = None
     examples: int | None = None
     subsets: int = 1
+    hypernetwork: str | None = None
     diagnose: bool = True
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is too small", got=value, expected=f"at least {least}")
+        if self.hypernetwork is not None and self.method != "semi":
+            raise InputError(f"method {self.method} uses no hypernetwork", got=self.hypernetwork, do="leave it out")
         if self.lr is not None and not 0 < self.lr < 1:
             raise InputError("the learning rate is out of range", got=self.lr, expected="between 0 and 1")
 

@@ -150,7 +150,7 @@ def foundation_folder(tiny_lm: Path, tiny_text_site: Path, tmp_path_factory: pyt
         torch.manual_seed(3)
         projector = Projector(16, 24, 32, soft_tokens=2)
         hypernetwork = RidgeHyperNetwork(projector, d_correction=8)
-    config = FoundationConfig(language_model.source(), {"modality": "tiny-text", "id": encoder.id}, "ridge")
+    config = FoundationConfig(language_model.source(), {"modality": "tiny-text", "id": encoder.id})
     folder = tmp_path_factory.mktemp("foundation") / "tiny"
     Foundation(config, language_model, encoder, projector, hypernetwork).save(folder)
     return folder

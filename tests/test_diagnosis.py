@@ -34,7 +34,7 @@ def reader(foundation_folder: Path, tiny_text_site: Path) -> Foundation:
         return nats.sum() / tokens.sum()
 
     train(projector, batch_loss, Schedule(steps=60, lr=0.03, warmup=5))
-    config = FoundationConfig(model.source(), foundation.config.text_encoder, "ridge")
+    config = FoundationConfig(model.source(), foundation.config.text_encoder)
     return Foundation(config, model, foundation.text_encoder, projector, RidgeHyperNetwork(projector, d_correction=8))
 
 

@@ -54,6 +54,9 @@ def command(
     subsets: Annotated[
         int, typer.Option("--subsets", help="Parts of the pairs that the hypernetwork reads one by one.")
     ] = 1,
+    hypernetwork: Annotated[
+        str | None, typer.Option("--hypernetwork", help="One of the foundation's: ridge or attention.")
+    ] = None,
     diagnose: Annotated[bool, typer.Option(help="Judge the pairs by leaving them out.")] = True,
     force: FORCE = False,
     quiet: QUIET = False,
@@ -87,6 +90,7 @@ def command(
         encoder=encoder,
         examples=examples,
         subsets=subsets,
+        hypernetwork=hypernetwork,
         diagnose=diagnose,
     )
     known = {"modality": kind.name, "settings": asdict(settings)}

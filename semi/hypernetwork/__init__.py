@@ -14,7 +14,7 @@ KINDS = ("ridge", "attention")
 
 
 def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNetwork:
-    """A hypernetwork of `kind` with its settings, for the frozen shared projector.
+    """A hypernetwork of `kind` with its settings, for the frozen shared projector, whose sizes need not be given.
 
     Raises:
         InputError: unknown kind, or settings that it does not have.
@@ -23,7 +23,10 @@ def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNet
         if kind == "ridge":
             return RidgeHyperNetwork(projector, **settings)
         if kind == "attention":
-            return AttentionHyperNetwork(**settings)
+            sizes = projector.sizes
+            d_in, d_hidden, d_out = sizes["d_in"], sizes["d_hidden"], sizes["soft_tokens"] * sizes["d_lm"]
+            own = {"d_in": [d_in, d_hidden], "d_out": [d_hidden, d_out], "d_hyper": d_in}
+            return AttentionHyperNetwork(**own | settings)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on sizes below zero
         raise InputError(f"settings of the {kind} hypernetwork", got=error) from error
     raise InputError("unknown kind of hypernetwork", got=kind, expected=" or ".join(KINDS))

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
 
 from semi.errors import SemiError
-from semi.methods import Method
 from semi.settings import Settings
 from semi.study.conditions import CONDITIONS
 from semi.training.config import Strict
@@ -90,9 +89,10 @@ class MethodConfig(Strict):
         return settings
 
     @property
-    def kind(self) -> Method:
-        """The method of the settings."""
-        return read_settings(self.settings).method
+    def reads(self) -> str:
+        """What names what it reads of a foundation, see `semi.study.measure.foundation_sha256`."""
+        chosen = read_settings(self.settings)
+        return f"{chosen.method}/{chosen.hypernetwork}" if chosen.hypernetwork else chosen.method
 
 
 class StudyConfig(Strict):

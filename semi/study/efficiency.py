@@ -37,7 +37,7 @@ def plan(config: EfficiencyConfig, hashes: Hashes, targets: Mapping[str, Prepare
         targets: as far as they are encoded; numbers of shots that a target's train split does not hold are left out.
     """
     return [
-        _job(config, cell, hashes[cell["foundation"]][method.kind], target, method, targets.get(target.name))
+        _job(config, cell, hashes[cell["foundation"]][method.reads], target, method, targets.get(target.name))
         for cell, target, method in cells(config)
         if target.name not in targets or cell["shots"] == "full" or cell["shots"] <= targets[target.name].n_train
     ]

@@ -19,7 +19,7 @@ from semi.errors import SemiError
 from semi.evaluation import Evaluation, evaluate
 from semi.foundation import Foundation
 from semi.integration import Integration
-from semi.methods import METHODS, Method
+from semi.methods import METHODS
 from semi.metrics import attribute_accuracy, vocabulary
 from semi.modality import Modality
 from semi.pairs import Pair
@@ -45,24 +45,26 @@ def foundation_in_memory(name: str) -> Foundation:
     return Foundation.load(name)
 
 
-def foundation_sha256(name: str) -> dict[Method, str]:
-    """Of what each method reads of a foundation, without loading it; raises as `Foundation.load`.
+def foundation_sha256(name: str) -> dict[str, str]:
+    """Of what is read of a foundation by each method, without loading it; raises as `Foundation.load`.
 
-    A new hypernetwork changes nothing for a baseline, and a new projector nothing for "scratch".
+    A new hypernetwork changes nothing for a baseline, and a new projector nothing for "scratch". "semi" is named with
+    the kind of hypernetwork, and without it for the foundation's default.
     """
     folder = Path(name) if Path(name).is_dir() else load_foundation(name).folder
     files = read_manifest(folder, Foundation.KIND)["files"]
-    description, projector, hypernetwork = Foundation.FILES
-    described = read_json(folder / description)
-    with rebuilding(folder / description, "foundation"):
-        kind = described.pop("hypernetwork")
-        scratch = [described["language_model"], described["text_encoder"], described["projector"]]
-    baseline = [*scratch, files[projector]["sha256"]]
-    found = dict.fromkeys(METHODS, config_hash(baseline))
-    return found | {
-        "scratch": config_hash(scratch),
-        "semi": config_hash([*baseline, kind, files[hypernetwork]["sha256"]]),
-    }
+    described = read_json(folder / Foundation.FILES[0])
+    with rebuilding(folder / Foundation.FILES[0], "foundation"):
+        written = [described.pop("hypernetwork"), *described.pop("others", [])]
+        projector, *weights = Foundation.weight_files([each["kind"] for each in written])
+        scratch = [described[key] for key in sorted(described)]
+        baseline = [*scratch, files[projector]["sha256"]]
+        semi = {
+            each["kind"]: config_hash([*baseline, each, files[f]["sha256"]])
+            for each, f in zip(written, weights, strict=True)
+        }
+    found = dict.fromkeys(METHODS, config_hash(baseline)) | {"scratch": config_hash(scratch)}
+    return found | {f"semi/{kind}": sha256 for kind, sha256 in semi.items()} | {"semi": next(iter(semi.values()))}
 
 
 def make(

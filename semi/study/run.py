@@ -16,8 +16,7 @@ from pydantic import ValidationError
 from semi.artifacts import read_json, write_json
 from semi.artifacts.files import output_error
 from semi.artifacts.lock import LOCK, FolderLock
-from semi.errors import ArtifactError, OutputError
-from semi.methods import Method
+from semi.errors import ArtifactError, InputError, OutputError
 from semi.study.config import StudyConfig
 from semi.study.data import Prepared, describe, prepare
 from semi.study.measure import foundation_sha256
@@ -29,8 +28,8 @@ FILE = "study.json"
 ENCODED = "encoded"
 SHOWN = 5
 """Differences or failures that a message names."""
-Hashes = Mapping[str, Mapping[Method, str]]
-"""Of what each method reads of each foundation."""
+Hashes = Mapping[str, Mapping[str, str]]
+"""Of what each method reads of each foundation, see `foundation_sha256`."""
 Advance = Callable[[int, int, str], None]
 """Told (done, total, what)."""
 
@@ -70,6 +69,7 @@ def run_study(
     """
     described = config.model_dump(mode="json")
     hashes = {name: foundation_sha256(name) for name in config.all_foundations()}
+    require_known(config, hashes)
     with study_folder(out, kind, described) as results:
         require_unchanged(plan(config, hashes, {}), results, force=force)
         targets = {target.name: prepare(target, out / ENCODED, advance) for target in config.targets}
@@ -78,6 +78,22 @@ def run_study(
         describe_study(out, kind, described, {name: describe(prepared) for name, prepared in targets.items()})
         run_jobs(jobs, measure, results, processes=processes, threads=config.threads, advance=advance)
     return results
+
+
+def require_known(config: StudyConfig, hashes: Hashes) -> None:
+    """Refuse methods that read what a foundation does not have.
+
+    Raises:
+        InputError: names them.
+    """
+    wrong = [
+        f"{method.name}: {method.reads} of {name}"
+        for method in config.methods
+        for name in config.foundations_of(method)
+        if method.reads not in hashes[name]
+    ]
+    if wrong:
+        raise InputError("foundations lack what methods read", got="; ".join(wrong), do="train it, or leave them out")
 
 
 @contextmanager

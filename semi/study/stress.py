@@ -160,7 +160,7 @@ def _job(
         "settings": method.settings,
         "target": source,
         "generate": config.generate,
-        "foundation": hashes[name][method.kind],
+        "foundation": hashes[name][method.reads],
     }
     if target.name not in targets:
         return Job(tuple(cells), meaning, None)

@@ -126,6 +126,8 @@ class HyperNetworkConfig(_Training):
 
     projector: Path
     """Folder that `semi train projector` wrote."""
+    beside: Path | None = None
+    """A foundation on the same projector, whose hypernetworks are kept, the default one too; None: none are."""
     kind: Literal["ridge", "attention"] = "ridge"
     settings: dict[str, Any] = {}
     """Constructor arguments of the architecture."""

@@ -25,8 +25,9 @@ from semi.artifacts import (
 )
 from semi.assets import cache_dir
 from semi.encoding import KIND as ENCODED
+from semi.errors import ArtifactError
 from semi.foundation import Foundation, FoundationConfig
-from semi.hypernetwork import build
+from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.plugins import load_modality
 from semi.projector import Projector
@@ -93,6 +94,10 @@ def run_hypernetwork(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hypernetwork = build(config.kind, config.settings, projector)
+    kept: dict[str, HyperNetwork] = {}
+    if config.beside:
+        kept = _beside(config.beside, projector)
+        inputs["beside"] = config_hash(read_manifest(config.beside, Foundation.KIND)["files"])
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
         families = load_families(config.sources, space, _captions(), advance)
@@ -106,13 +111,9 @@ def run_hypernetwork(
         history = train_hypernetwork(
             config, families, hypernetwork, projector, language_model, instruction, output.path, advance=advance
         )
-        foundation = Foundation(
-            FoundationConfig(language_model.source(), text_encoder, config.kind, words),
-            language_model,
-            encoder,
-            projector,
-            hypernetwork,
-        )
+        every = kept | {config.kind: hypernetwork}
+        described = FoundationConfig(language_model.source(), text_encoder, words)
+        foundation = Foundation(described, language_model, encoder, projector, *every.values())
         files = foundation.write(output.path)
         _finish(output, history, files, {"config": settings})
     return history
@@ -143,6 +144,18 @@ def draw_curve(history: History, path: Path) -> bool:
 def _finish(output: OutputFolder, history: History, files: Sequence[str], info: dict[str, Any]) -> None:
     drawn = ["curve.png"] if draw_curve(history, output.path / "curve.png") else []
     output.finish([*files, "metrics.jsonl", *drawn], info | {"best": history.best, "steps": len(history.steps)})
+
+
+def _beside(folder: Path, projector: Projector) -> dict[str, HyperNetwork]:
+    """The hypernetworks of a foundation on the same projector."""
+    there = Foundation.load(folder)
+    saved, own = there.projector.state_dict(), projector.state_dict()
+    same = there.projector.sizes == projector.sizes
+    if not same or not all(torch.equal(t.bfloat16(), own[name].bfloat16()) for name, t in saved.items()):
+        raise ArtifactError(
+            f"the foundation {folder} is on another projector", do="name one that was trained on this `projector`"
+        )
+    return there.hypernetworks
 
 
 def _captions() -> Path:

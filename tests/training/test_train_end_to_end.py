@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from semi.artifacts import read_manifest
@@ -81,6 +82,9 @@ def trainings(tiny_lm: Path, tiny_text: str, tmp_path: Path) -> tuple[Path, Path
     return paths
 
 
+ATTENTION = {"rank": 2, "alpha": 2.0, "n_pairs": 32}
+
+
 def change(path: Path, **settings: Any) -> Path:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
     return path
@@ -135,7 +139,8 @@ def test_both_trainings_end_in_a_foundation_that_adapts_and_resume_bit_for_bit(
     ("kind", "settings"),
     [
         ("ridge", {"d_correction": 8, "kernels": [["linear", 1.0]]}),
-        ("attention", {"d_in": [16, 24], "d_out": [24, 64], "d_hyper": 16, "rank": 2, "alpha": 2.0, "n_pairs": 32}),
+        ("attention", ATTENTION),
+        ("attention", ATTENTION | {"bottleneck": 3}),
     ],
 )
 @pytest.mark.parametrize("isometry", ["none", "householder", "signed_permutation", "hadamard"])
@@ -147,7 +152,7 @@ def test_every_kind_and_isometry_trains(
     run_projector(projector, tmp_path / "projector")
     change(hypernetwork, kind=kind, settings=settings, isometry=isometry, schedule={"steps": 2, "lr": 1e-3})
     run_hypernetwork(hypernetwork, tmp_path / "foundation")
-    assert Foundation.load(tmp_path / "foundation", device="cpu").hypernetwork.kind == kind
+    assert Foundation.load(tmp_path / "foundation", device="cpu").hypernetwork().kind == kind
 
 
 @pytest.mark.parametrize("kind", ["ridge", "attention"])
@@ -156,12 +161,50 @@ def test_distillation_takes_no_language_model(
 ) -> None:
     projector, hypernetwork = trainings
     run_projector(projector, tmp_path / "projector")
-    attention = {"d_in": [16, 24], "d_out": [24, 64], "d_hyper": 16, "rank": 2, "alpha": 2.0, "n_pairs": 32}
-    settings = attention if kind == "attention" else {"d_correction": 8}
+    settings = ATTENTION if kind == "attention" else {"d_correction": 8}
     change(hypernetwork, kind=kind, settings=settings, loss="distillation", schedule={"steps": 40, "lr": 3e-3})
     monkeypatch.setattr(LanguageModel, "answer_loss", None)
     history = run_hypernetwork(hypernetwork, tmp_path / "foundation")
     assert history.best["loss"] < history.validations[0]["loss"]
+
+
+def test_a_hypernetwork_is_put_beside_others_on_the_same_projector(
+    trainings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    projector, hypernetwork = trainings
+    run_projector(projector, tmp_path / "projector")
+    run_hypernetwork(hypernetwork, tmp_path / "ridge")
+    beside = {"beside": str(tmp_path / "ridge"), "kind": "attention", "settings": ATTENTION}
+    change(hypernetwork, **beside, loss="distillation")
+    run_hypernetwork(hypernetwork, tmp_path / "both")
+    both, ridge = (Foundation.load(tmp_path / name, device="cpu") for name in ("both", "ridge"))
+    assert list(both.hypernetworks) == ["ridge", "attention"]
+    assert both.hypernetwork() is both.hypernetwork("ridge")
+    for name, weight in ridge.hypernetwork().state_dict().items():
+        assert torch.equal(both.hypernetwork().state_dict()[name], weight)
+    both.save(tmp_path / "again")
+    assert files(tmp_path / "again").keys() >= {"hypernetwork.safetensors", "hypernetwork-attention.safetensors"}
+
+    g = np.random.default_rng(2)
+    pairs = [Pair(g.standard_normal(7).tolist(), pair.caption) for pair in words(6)]
+    default, other, named = (
+        both.adapt("vectors", pairs, steps=0, diagnose=False, hypernetwork=kind)
+        for kind in (None, "attention", "ridge")
+    )
+    x = default.embed([np.array(pairs[0].sample)])
+    assert torch.equal(default.soft(x), named.soft(x))
+    assert not torch.equal(default.soft(x), other.soft(x))
+    assert other.record.settings["hypernetwork"] == "attention"
+    with pytest.raises(InputError, match="no such hypernetwork"):
+        ridge.adapt("vectors", pairs, hypernetwork="attention")
+    with pytest.raises(InputError, match="uses no hypernetwork"):
+        both.adapt("vectors", pairs, method="scratch", hypernetwork="ridge")
+
+    change(projector, seed=5)
+    run_projector(projector, tmp_path / "projector-2")
+    change(hypernetwork, projector=str(tmp_path / "projector-2"))
+    with pytest.raises(ArtifactError, match="another projector"):
+        run_hypernetwork(hypernetwork, tmp_path / "mixed")
 
 
 def test_a_projector_goes_on_from_another_and_shows_examples(trainings: tuple[Path, Path], tmp_path: Path) -> None:
