@@ -25,7 +25,7 @@ def build(kind: str, settings: dict[str, Any], projector: Projector) -> HyperNet
         if kind == "attention":
             sizes = projector.sizes
             d_in, d_hidden, d_out = sizes["d_in"], sizes["d_hidden"], sizes["soft_tokens"] * sizes["d_lm"]
-            own = {"d_in": [d_in, d_hidden], "d_out": [d_hidden, d_out], "d_hyper": d_in}
+            own: dict[str, Any] = {"d_in": [d_in, d_hidden], "d_out": [d_hidden, d_out], "d_hyper": d_in}
             return AttentionHyperNetwork(**own | settings)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on sizes below zero
         raise InputError(f"settings of the {kind} hypernetwork", got=error) from error
