@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -69,6 +69,15 @@ class Ridge:
     def map(self) -> Tensor:
         """Samples' deviation from their mean to captions' deviation from theirs, (d, d_text)."""
         return self.centred.T @ (self.dual @ (self.texts - self.texts.mean(0)))
+
+    def of_rank(self, rank: int) -> Ridge:
+        """Reduced-rank regression: the fit whose predictions for the support set are nearest among those of a rank.
+
+        Captions are replaced by their projections on the leading axes of the predictions (Izenman 1975).
+        """
+        deviation = self.texts - self.texts.mean(0)
+        axes = torch.linalg.svd(self.centred @ self.map, full_matrices=False).Vh[:rank]  # (rank, d_text)
+        return replace(self, texts=self.texts.mean(0) + deviation @ axes.T @ axes)
 
     def predict(self, samples: Tensor) -> Tensor:
         """Predicted caption embeddings (..., d_text) of samples (..., d)."""

@@ -41,21 +41,26 @@ class Nystroem(Alignment):
         self._column_means = self._similarities(support).mean(dim=0)  # (k,)
 
     @classmethod
-    def fit(cls, x: Tensor, kernel: str = "linear", bandwidth: float | None = None) -> Self:
+    def fit(cls, x: Tensor, kernel: str = "linear", bandwidth: float | None = None, *, whiten: float = 0.0) -> Self:
         """Features of the support set x (k, d_in).
 
         Args:
             x: embeddings, k >= 2 of them, not all the same.
             kernel: one of KERNELS.
             bandwidth: in median distances between different support samples (None: 1).
+            whiten: each component is divided by this power of its spread over the support; 1 makes them all alike, and
+                phi(x) . phi(x_j) is k_c(x, x_j) for 0 only.
 
         Raises:
-            InputError: an unknown kernel, a bandwidth that is not positive, or a support that cannot be told apart.
+            InputError: an unknown kernel, a bandwidth that is not positive, whitening outside 0 to 1, or a support that
+                cannot be told apart.
         """
         known = _known(kernel)
         factor = 1.0 if bandwidth is None else bandwidth
         if not 0 < factor < float("inf"):
             raise InputError("bandwidth of the kernel", got=bandwidth, expected="a positive multiple of the median")
+        if not 0 <= whiten <= 1:
+            raise InputError("whitening of the similarities", got=whiten, expected="0 (none) to 1")
         support = samples_in_float64(x)
         distances = torch.pdist(support)
         if not (distances > 0).any():
@@ -71,7 +76,8 @@ class Nystroem(Alignment):
         if not len(kept):
             raise InputError(f"the {kernel} kernel cannot tell the support samples apart", do="use another kernel")
         vectors = vectors[:, kept] * signs(vectors[:, kept])
-        return cls(support, vectors / values[kept].sqrt(), known, unfitted.bandwidth)
+        spread = values[kept].sqrt()
+        return cls(support, vectors / (spread * (spread / spread.mean()) ** whiten), known, unfitted.bandwidth)
 
     def _map(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, self.d_in).double()

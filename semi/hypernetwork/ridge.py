@@ -36,9 +36,11 @@ class RidgeHyperNetwork(HyperNetwork):
         projector: the frozen shared projector; its d_in is the width of the caption embeddings.
         d_correction: hidden width of the learned corrections.
         kernels: candidates (kernel, bandwidth factor) for the alignment.
+        whiten: of the alignment, see `Nystroem.fit`.
+        rank: of the adapter, by reduced-rank regression; None: the number of pairs.
 
     Raises:
-        InputError: no kernels, one that does not exist, or a d_correction below 1.
+        InputError: no kernels, one that does not exist, or sizes below 1.
     """
 
     kind: ClassVar[str] = "ridge"
@@ -51,16 +53,24 @@ class RidgeHyperNetwork(HyperNetwork):
         *,
         d_correction: int = 256,
         kernels: tuple[tuple[str, float], ...] = KERNELS,
+        whiten: float = 0.0,
+        rank: int | None = None,
     ) -> None:
         super().__init__()
         unknown = [name for name, _ in kernels if name not in KNOWN]
-        if d_correction < 1 or not kernels or unknown:
+        if d_correction < 1 or not kernels or unknown or (rank is not None and rank < 1) or not 0 <= whiten <= 1:
             raise InputError(
                 "settings of the ridge hypernetwork",
-                got=f"d_correction = {d_correction}, kernels = {list(kernels)}",
-                expected=f"d_correction of at least 1, kernels among {', '.join(KNOWN)}",
+                got=f"d_correction = {d_correction}, kernels = {list(kernels)}, whiten = {whiten}, rank = {rank}",
+                expected=f"d_correction and rank of at least 1, kernels among {', '.join(KNOWN)}, whiten of 0 to 1",
             )
-        self.settings = {"d_correction": d_correction, "kernels": [list(k) for k in kernels]}
+        self.settings = {
+            "d_correction": d_correction,
+            "kernels": [list(kernel) for kernel in kernels],
+            "whiten": whiten,
+            "rank": rank,
+        }
+        self.whiten, self.rank = whiten, rank
         self.kernels = tuple((str(name), float(factor)) for name, factor in kernels)
         d_text = projector.sizes["d_in"]
         self.register_buffer("weight", first_weight(projector).clone(), persistent=False)
@@ -71,7 +81,10 @@ class RidgeHyperNetwork(HyperNetwork):
 
     def align(self, samples: Tensor, texts: Tensor) -> Alignment:
         """Nystroem features of the kernel with the smallest leave-one-out error on the support set."""
-        fits = [Nystroem.fit(samples, kernel=kernel, bandwidth=factor) for kernel, factor in self.kernels]
+        fits = [
+            Nystroem.fit(samples, kernel=kernel, bandwidth=factor, whiten=self.whiten)
+            for kernel, factor in self.kernels
+        ]
         return min(fits, key=lambda fit: Ridge.fit(fit(samples), texts).error)
 
     def predictor(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> Ridge:
@@ -81,7 +94,8 @@ class RidgeHyperNetwork(HyperNetwork):
         fitted = (ridge.predict(samples) - ridge.texts.mean(0)).to(texts.dtype)
         values = self.log_gain.exp() * deviation + self.value(torch.cat([deviation, fitted], -1))
         values = values - values.mean(0) + mean + self.shift(torch.cat([mean, instruction[0]]))
-        return replace(ridge, texts=values.double())
+        ridge = replace(ridge, texts=values.double())
+        return ridge if self.rank is None else ridge.of_rank(self.rank)
 
     def forward(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> ProjectorAdapter:
         return as_adapter(self.predictor(samples, texts, instruction), self.weight, self.d_out)

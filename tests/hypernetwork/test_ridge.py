@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from semi.errors import InputError
 from semi.hypernetwork import HyperNetwork, RidgeHyperNetwork, build
 from semi.projector import Projector
 from semi.ridge import Ridge
@@ -168,3 +169,43 @@ def test_settings_rebuild_it_and_the_shared_weight_is_not_saved_twice() -> None:
     assert "weight" not in net.state_dict()
     x, texts, queries = task(5, 8)
     assert torch.equal(whole(net, projector, x, texts, queries), whole(twin, projector, x, texts, queries))
+
+
+@pytest.mark.parametrize("rank", [1, 3, 40])
+def test_an_adapter_of_lower_rank_is_the_nearest_to_the_predictions(rank: int) -> None:
+    projector, _ = network()
+    net = RidgeHyperNetwork(projector, rank=rank)
+    x, texts, _ = task(12, 30)
+    full, low = Ridge.fit(x, texts), Ridge.fit(x, texts).of_rank(rank)
+    target = full.predict(x) - full.texts.mean(0)
+    found = low.predict(x) - full.texts.mean(0)
+    U, S, Vh = torch.linalg.svd(target, full_matrices=False)
+    torch.testing.assert_close(found, (U[:, :rank] * S[:rank]) @ Vh[:rank], rtol=1e-9, atol=1e-9)  # Eckart-Young
+    A, B = (getattr(net(x, texts, torch.ones(1, 16)), name)[0] for name in "AB")
+    assert torch.linalg.matrix_rank((A @ B).double(), rtol=1e-5) == min(rank, 11)
+    assert build("ridge", net.settings, projector).settings == net.settings
+
+
+def test_whitening_evens_out_the_spread_of_features_and_keeps_equivariance() -> None:
+    projector, _ = network()
+    x, texts, queries = task(12, 30)
+    spreads = [
+        RidgeHyperNetwork(projector, kernels=(("linear", 1.0),), whiten=w).align(x, texts)(x.double()).std(0)
+        for w in (0.0, 0.5, 1.0)
+    ]
+    ratios = [float(s.max() / s.min()) for s in spreads]
+    assert ratios[1] == pytest.approx(ratios[0] ** 0.5)
+    assert ratios[2] == pytest.approx(1)
+    net, turn = RidgeHyperNetwork(projector, whiten=0.5), Haar.sample(30, generator=rng(3))
+    torch.testing.assert_close(
+        whole(net, projector, turn.apply(x), texts, turn.apply(queries)),
+        whole(net, projector, x, texts, queries),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"whiten": -0.1}, {"whiten": 1.5}])
+def test_impossible_rank_and_whitening_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="settings of the ridge hypernetwork"):
+        build("ridge", wrong, network()[0])
