@@ -42,9 +42,20 @@ Advance = Callable[[int, str], None]
 PROJECTOR = "projector"
 
 
-def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advance = lambda step, note: None) -> History:
-    """Train the shared projector of a YAML file into `out` (projector.safetensors, projector.json, metrics, curve)."""
-    config = read_config(path, ProjectorConfig)
+def run_projector(
+    path: Path,
+    out: Path,
+    *,
+    changes: Sequence[str] = (),
+    force: bool = False,
+    advance: Advance = lambda step, note: None,
+) -> History:
+    """Train the shared projector of a YAML file into `out` (projector.safetensors, projector.json, metrics, curve).
+
+    Args:
+        changes: of the file's settings, see `read_config`.
+    """
+    config = read_config(path, ProjectorConfig, changes)
     inputs = _inputs(config.sources)
     if config.start:
         read_manifest(config.start, PROJECTOR)
@@ -71,10 +82,15 @@ def run_projector(path: Path, out: Path, *, force: bool = False, advance: Advanc
 
 
 def run_hypernetwork(
-    path: Path, out: Path, *, force: bool = False, advance: Advance = lambda step, note: None
+    path: Path,
+    out: Path,
+    *,
+    changes: Sequence[str] = (),
+    force: bool = False,
+    advance: Advance = lambda step, note: None,
 ) -> History:
-    """Train the hypernetwork of a YAML file; `out` becomes a complete foundation."""
-    config = read_config(path, HyperNetworkConfig)
+    """Train the hypernetwork of a YAML file; `out` becomes a complete foundation. Arguments as for `run_projector`."""
+    config = read_config(path, HyperNetworkConfig, changes)
     inputs = _inputs(config.sources)
     read_manifest(config.projector, PROJECTOR)
     described = read_json(config.projector / "projector.json")

@@ -106,8 +106,28 @@ def test_the_hypernetwork_needs_its_projector_and_a_known_kind(tmp_path: Path) -
     assert all(part in message for part in ("projector", "kind", "isometry", "haar"))
 
 
+def test_settings_are_changed_by_name(tmp_path: Path) -> None:
+    changes = ["seed=4", "sources.1.weight=7", "projector.soft_tokens=2", "schedule.lr=0.5", "start=runs/x"]
+    config = read_config(write(tmp_path), ProjectorConfig, changes)
+    assert (config.seed, config.sources[1].weight, config.projector.soft_tokens) == (4, 7, 2)
+    assert (config.schedule.lr, config.start) == (0.5, Path("runs/x"))
+    assert read_config(write(tmp_path), ProjectorConfig, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize("change", ["seed", "sources.5.weight=1", "sources.one.weight=1", "seed.x=1", "a=[", ""])
+def test_a_change_that_cannot_be_made_is_refused(tmp_path: Path, change: str) -> None:
+    with pytest.raises(InputError, match="cannot be changed"):
+        read_config(write(tmp_path, seed=3), ProjectorConfig, [change])
+
+
+def test_a_change_to_an_unknown_or_impossible_setting_is_refused(tmp_path: Path) -> None:
+    for change, part in (("seeds=1", "seeds"), ("noise=7", "noise"), ("=1", "Extra")):
+        with pytest.raises(InputError, match=part):
+            read_config(write(tmp_path), ProjectorConfig, [change])
+
+
 def test_the_recipes_of_the_repository_are_valid() -> None:
-    paths = sorted(RECIPES.glob("*.yaml"))
+    paths = sorted(RECIPES.rglob("*.yaml"))
     assert paths
     for path in paths:
         read_config(path, HyperNetworkConfig if "hypernetwork" in path.name else ProjectorConfig)
