@@ -109,7 +109,7 @@ def _adapt(
         metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
         if settings.diagnose:
             advance(steps, "diagnosing")
-            metrics["diagnosis"] = diagnose(fitter, steps=steps)
+            metrics["diagnosis"] = diagnose(fitter, steps=steps, examples=count)
         record = Record(
             modality=modality.name,
             encoder={"name": settings.encoder or "", "id": encoder.id},

@@ -24,8 +24,16 @@ FEW = 3
 WORST = 3
 
 
-def diagnose(fitter: Fitter, *, steps: int) -> dict[str, Any]:
-    """Everything `semi adapt` reports at its end; JSON-able. `steps`: as many as the adaptation took."""
+def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]:
+    """Everything `semi adapt` reports at its end; JSON-able.
+
+    The loss is of pairs with others shown before them, as in use; captions are compared with none shown, so that it is
+    the sample that tells them apart and not its neighbours.
+
+    Args:
+        steps: as many as the adaptation took.
+        examples: pairs that it shows beside a sample.
+    """
     pairs, seed, model = fitter.pairs, fitter.settings.seed, fitter.foundation.language_model
     instructions = fitter.instructions
     k = len(pairs)
@@ -37,7 +45,9 @@ def diagnose(fitter: Fitter, *, steps: int) -> dict[str, Any]:
         return {"note": f"nothing can be left out: {error.what}"}
     losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
     own = [row[0][1] for row in losses]
-    nats, tokens = caption_nats(model, soft, instructions, [pair.caption for pair in pairs])
+    everything = fitter.everything
+    shown = fitter.others(fitter.begin(everything), everything, soft, examples)
+    nats, tokens = caption_nats(model, soft, *fitter.words(everything), shown)
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [
         (own[i] - min(loss for _, loss in row[1:]), min(row[1:], key=lambda c: c[1])[0]) if row[1:] else (0.0, "")
@@ -47,6 +57,7 @@ def diagnose(fitter: Fitter, *, steps: int) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "loss": round(float(nats.sum() / tokens.sum()), 4),
+        "examples": examples,
         "accuracy": round(sum(right) / k, 4),
         "chance": round(sum(1 / len(row) for row in losses) / k, 4),
         "worst": [

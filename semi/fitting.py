@@ -133,12 +133,20 @@ class Fitter:
         asked, soft, model = self.words(index[some]), self.unseen(begun, index), self.foundation.language_model
         losses = {}
         for count in EXAMPLES:
-            before = None
-            if count:
-                shown = Examples(count, begun.retrieval, soft, *self.words(index))
-                before = [shown.turns(row) for row in begun.retrieval.others(count).flip(1)[some].tolist()]
-            losses[count] = caption_loss(model, soft[some], *asked, before)
+            before = self.others(begun, index, soft, count)
+            losses[count] = caption_loss(model, soft[some], *asked, before and before[some])
         return min(losses, key=losses.__getitem__)
+
+    def others(self, begun: Start, index: Tensor, soft: Tensor, count: int) -> list[list[Turn]] | None:
+        """What would be shown before each pair that a start is of if it were new; None for a count of 0.
+
+        Args:
+            soft: soft tokens (k, t, d_lm) of these pairs, each as if it were new.
+        """
+        if not count:
+            return None
+        shown = Examples(count, begun.retrieval, soft, *self.words(index))
+        return [shown.turns(row) for row in begun.retrieval.others(count).flip(1).tolist()]
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
         """The number of steps that serves every fourth pair best when the method is trained on the others."""

@@ -99,3 +99,10 @@ def test_what_more_pairs_would_bring(reader: Foundation) -> None:
         assert ("would bring up to" if falls[-1] > 0.01 else "did not fall") in more["sentence"]
     assert falls[0] > falls[1]
     assert falls[0] > 0.05
+
+
+def test_the_loss_is_that_of_pairs_with_others_shown_as_in_use(reader: Foundation) -> None:
+    found = {n: reader.adapt("vectors", pairs(12), steps=0, examples=n).record.metrics["diagnosis"] for n in (0, 3)}
+    assert [diagnosis["examples"] for diagnosis in found.values()] == [0, 3]
+    assert found[0]["loss"] != found[3]["loss"]
+    assert found[0]["accuracy"] == found[3]["accuracy"]  # captions are told apart by the sample alone
