@@ -89,7 +89,7 @@ class Ties(_Trimmed):
 
 
 class Dare(_Trimmed):
-    """Drop at random, rescale by 1 / trim, then merge (arXiv 2311.03099); "dis-mean" and "sum" as TIES does."""
+    """Drop at random, rescale by 1 / trim, then merge (arXiv 2311.03099): mean or sum of all, or "dis-mean" as in TIES."""
 
     method: Literal["dare"]
     agg: Literal["mean", "dis-mean", "sum"] = "mean"
@@ -144,7 +144,8 @@ class MaskConfig(Strict):
     """Of masks by the rule `tall`: higher is sparser."""
     pack: Literal["bit"] = "bit"
     scale: Scale | None = None
-    """A factor of the shared vector for each row or model, by least squares; None: what belongs to the method."""
+    """A factor of the shared vector: of each row by least squares, or of the model as in EMR (sum |tau| / sum |m v|);
+    None: what belongs to the method."""
 
 
 class IOConfig(Strict):
