@@ -89,7 +89,7 @@ class Ties(_Trimmed):
 
 
 class Dare(_Trimmed):
-    """Drop at random, rescale by 1 / trim, then merge (arXiv 2311.03099): mean or sum of all, or "dis-mean" as in TIES."""
+    """Drop at random, rescale by 1 / trim, then mean or sum of all, or "dis-mean" as in TIES (arXiv 2311.03099)."""
 
     method: Literal["dare"]
     agg: Literal["mean", "dis-mean", "sum"] = "mean"
