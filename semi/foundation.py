@@ -101,6 +101,8 @@ class Foundation:
             projector = Projector(**described["projector"])
         text_encoder = load_modality(modality).encoder()
         require_same(folder, "text encoder", text_encoder.id, encoder_id)
+        d_text = text_encoder.width + (projector.d_lm if config.words else 0)
+        require_same(folder, "width of text embeddings", d_text, projector.sizes["d_in"])
         load_module(projector, folder / cls.FILES[1])
         with rebuilding(folder / cls.FILES[0], "foundation"):
             # They start from the projector's weights.
@@ -112,9 +114,7 @@ class Foundation:
         require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
         require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
         sha256 = "+".join(sha256_of(folder / file) for file in files)
-        foundation = cls(config, language_model, text_encoder, projector, *hypernetworks, sha256=sha256)
-        require_same(folder, "width of text embeddings", foundation.texts.width, projector.sizes["d_in"])
-        return foundation
+        return cls(config, language_model, text_encoder, projector, *hypernetworks, sha256=sha256)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the foundation to a new folder, weights in bf16.
