@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -50,19 +50,23 @@ class OutputFolder:
         self._lock.release()
 
     def finish(self, files: Sequence[str], info: Mapping[str, Any]) -> None:
-        """Write the manifest over `files`, then remove all else: run.json, checkpoints. The folder is complete."""
+        """Write the manifest over `files`, then remove all else: run.json, checkpoints. The folder is complete.
+
+        Of a file in a folder, "files/config.json", the whole folder stays.
+        """
         write_manifest(self.path, kind=self.kind, files=files, info=info)
+        entries = {PurePosixPath(name).parts[0] for name in files}
         if self.path != self._out:
-            self._replace(files)
+            self._replace(sorted(entries))
         # run.json first: with it and no checkpoint, a killed run would be taken for one that has hardly begun
         (self.path / RUN).unlink(missing_ok=True)
-        _empty(self._out, keep={*files, MANIFEST, LOCK})
+        _empty(self._out, keep={*entries, MANIFEST, LOCK})
         self._lock.release()
 
-    def _replace(self, files: Sequence[str]) -> None:
+    def _replace(self, entries: Sequence[str]) -> None:
         # Killed in here, the folder is incomplete, and run.json in NEW lets the same command resume and mend it.
         _empty(self._out, keep={NEW, LOCK})
-        for name in (*files, MANIFEST):
+        for name in (*entries, MANIFEST):
             target = self._out / name
             try:
                 (self.path / name).replace(target)

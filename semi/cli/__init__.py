@@ -20,6 +20,7 @@ from semi.cli import (
     encode,
     eval,
     fetch,
+    merge,
     new_plugin,
     plugins,
     study,
@@ -76,6 +77,7 @@ for _name, _command in _VERBS.items():
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(train.app, name="train")
 app.add_typer(study.app, name="study")
+app.add_typer(merge.app, name="merge")
 
 
 def _show_version(wanted: bool) -> None:

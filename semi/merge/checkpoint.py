@@ -129,14 +129,26 @@ class Checkpoint:
             at += len(part)
         return out
 
-    def raw(self, key: str) -> Iterator[bytes]:
+    def raw(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """A tensor's bytes as they lie in the file, whatever its data type, in pieces of at most 1 MB.
 
+        Args:
+            key: the tensor.
+            start: first byte.
+            stop: the byte after the last one; None: the tensor's end.
+
         Raises:
-            ArtifactError: the key is unknown, or the file has become shorter.
+            ArtifactError: the key is unknown, there are no such bytes, or the file has become shorter.
         """
         info = self.info(key)
-        return map(bytes, self._pieces(info, 0, info.nbytes))
+        stop = info.nbytes if stop is None else stop
+        if not 0 <= start <= stop <= info.nbytes:
+            raise ArtifactError(
+                f"{info.file}: tensor {info.stored!r} has no such bytes",
+                got=f"{start} to {stop}",
+                expected=f"bytes among 0 to {info.nbytes}",
+            )
+        return map(bytes, self._pieces(info, start, stop))
 
     def close(self) -> None:
         """Close the files; nothing can be read any more."""

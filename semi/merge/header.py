@@ -61,6 +61,11 @@ class TensorInfo:
         return math.prod(self.shape[1:])
 
 
+def itemsize(dtype: str) -> int:
+    """Whole bytes of an element; 0 for types of fewer than 8 bits."""
+    return _BITS[dtype] // 8
+
+
 def read_header(handle: int, file: Path, prefix: str = "") -> list[TensorInfo]:
     """The tensors of an open safetensors file, in the order of their bytes.
 

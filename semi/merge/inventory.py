@@ -52,6 +52,14 @@ class Block:
     stop: int
 
 
+def blocks_of(key: str, shape: tuple[int, ...], most: int) -> Iterator[Block]:
+    """A tensor's blocks: whole rows, at most `most` elements unless one row has more; none if it has no elements."""
+    rows, columns = shape[0], math.prod(shape[1:])
+    step = max(1, most // max(1, columns))
+    for start in range(0, rows if columns else 0, step):
+        yield Block(key, start, min(start + step, rows))
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a merge moves.
@@ -94,10 +102,7 @@ class Inventory:
     def blocks(self) -> Iterator[Block]:
         """What is merged, by key and row: whole rows, at most `BLOCK` elements unless one row has more."""
         for entry in self.of("merged", "rows"):
-            info = self.base.info(entry.key)
-            step = max(1, BLOCK // max(1, info.columns))
-            for start in range(0, info.rows if info.columns else 0, step):
-                yield Block(entry.key, start, min(start + step, info.rows))
+            yield from blocks_of(entry.key, self.base.info(entry.key).shape, BLOCK)
 
     def workspace(self) -> Tensor:
         """Memory for `deltas` of any block, to use again and again in one thread: ((N + 1) * elements,) in float32."""
@@ -198,7 +203,7 @@ def take_inventory(base: Checkpoint, models: Mapping[str, Model], config: MergeC
 
 
 def _kind(base: TensorInfo, own: Mapping[str, TensorInfo | LowRank], exclude: Sequence[str]) -> Kind:
-    if len(base.shape) < 2 or any(fnmatchcase(base.key, pattern) for pattern in exclude):
+    if len(base.shape) < 2 or 0 in base.shape or any(fnmatchcase(base.key, pattern) for pattern in exclude):
         return "exact"
     return "rows" if any(_extends(info, base) for info in own.values()) else "merged"
 

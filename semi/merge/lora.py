@@ -140,9 +140,9 @@ class LoraAdapter:
         """Rows of a tensor that the adapter replaces; as `Checkpoint.read`."""
         return self._tensors.read(self._name(key), start_row, stop_row, out=out)
 
-    def raw(self, key: str) -> Iterator[bytes]:
+    def raw(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Bytes of a tensor that the adapter replaces; as `Checkpoint.raw`."""
-        return self._tensors.raw(self._name(key))
+        return self._tensors.raw(self._name(key), start, stop)
 
     def close(self) -> None:
         """Close the file; nothing can be read any more."""

@@ -68,6 +68,14 @@ def test_a_spoilt_folder_is_refused(folder: Path, spoil: Any, said: str) -> None
     assert caught.value.exit_code == 2
 
 
+def test_hashes_can_wait_but_sizes_cannot(folder: Path) -> None:
+    _rehash(folder)
+    assert read_manifest(folder, "integration", hashes=False)["info"] == {"seed": 3}
+    (folder / "c.json").write_text("longer than before")
+    with pytest.raises(ArtifactError, match=r"c\.json has another size"):
+        read_manifest(folder, "integration", hashes=False)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="nowhere is not a folder"):
         read_manifest(tmp_path / "nowhere", "integration")

@@ -37,6 +37,20 @@ def test_a_finished_folder_holds_its_files_and_the_manifest_only(tmp_path: Path)
     assert read_manifest(tmp_path / "a/b", "integration")["info"] == {"loss": 0.5}
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_files_in_folders_stay_and_are_moved(tmp_path: Path, force: bool) -> None:
+    if force:
+        make(tmp_path / "a", "old")
+    with claim(tmp_path / "a", force=force) as output:
+        (output.path / "in" / "deep").mkdir(parents=True)
+        write_json(output.path / "in" / "deep" / "c.json", 1)
+        (output.path / "scratch").mkdir()
+        output.finish(["in/deep/c.json"], {})
+    assert names(tmp_path / "a") == {"in", "manifest.json"}
+    assert (tmp_path / "a/in/deep/c.json").read_text() == "1\n"
+    assert set(read_manifest(tmp_path / "a", "integration")["files"]) == {"in/deep/c.json"}
+
+
 def test_a_complete_folder_is_not_touched(tmp_path: Path) -> None:
     make(tmp_path / "out")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}

@@ -78,6 +78,21 @@ def test_bytes_of_any_type_come_in_small_pieces(
             assert torch.equal(model.read("it"), tensor.float())
 
 
+@given(start=st.integers(0, 96), stop=st.integers(0, 96))
+def test_any_range_of_bytes_is_that_of_the_whole(
+    start: int, stop: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = write_checkpoint(tmp_path_factory.mktemp("range"), {"it": torch.arange(24.0)})
+    with Checkpoint.open(folder) as model:
+        whole = b"".join(model.raw("it"))
+        if start <= stop:
+            assert b"".join(model.raw("it", start, stop)) == whole[start:stop]
+            assert b"".join(model.raw("it", start)) == whole[start:]
+        else:
+            with pytest.raises(ArtifactError, match="has no such bytes"):
+                model.raw("it", start, stop)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool], ids=str)
 def test_what_is_no_float_to_merge_is_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
     folder = write_checkpoint(tmp_path, {"position_ids": torch.ones(2, 2)}, dtype=dtype)

@@ -105,6 +105,20 @@ def test_something_given_to_a_model_that_did_not_move_has_no_relative_residual()
     assert report["models"]["a"]["residual"] is None
 
 
+@settings(deadline=None, max_examples=20)
+@given(tau=blocks(), method=st.sampled_from(["emr", "ties"]))
+def test_factors_after_the_last_block_are_those_of_every_block(tau: Tensor, method: MethodName) -> None:
+    code = encode(tau, None, MethodSettings(method))
+    factors = torch.linspace(0.5, 2, len(tau))
+    late = measured(tau, code).scaled(factors).report()
+    early = measured(tau, code, factors[:, None].expand(-1, tau.shape[1])).report()
+    assert late["mask_overlap"] == early["mask_overlap"]
+    for name, figures in early["models"].items():
+        for figure, value in figures.items():
+            own = late["models"][name][figure]
+            assert own is value is None or own == pytest.approx(value, rel=1e-4, abs=1e-5)
+
+
 def test_a_state_in_json_continues_exactly() -> None:
     first, second = deltas(3, 7, 90), deltas(3, 5, 90, seed=1)
     codes = [encode(tau, None, MethodSettings("mmer")) for tau in (first, second)]

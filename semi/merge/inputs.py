@@ -1,0 +1,168 @@
+"""The folders that a merge reads: found, opened, described, hashed, and watched for changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import semi
+from semi.errors import ArtifactError, InputError
+from semi.merge.checkpoint import Checkpoint, first_ten
+from semi.merge.config import MergeConfig, ModelConfig
+from semi.merge.lora import LoraAdapter
+from semi.merge.matching import Model
+
+BASE = "base"
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json")
+"""Endings of the files that hold parameters, or say which file holds which."""
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a merge reads.
+
+    Attributes:
+        base: the base, open.
+        models: the models by name, open.
+        files: what is read, by "base/NAME" or "models.MODEL/NAME".
+        copied: other files of each model, by their names below its folder; of an adapter, the base's and its own.
+    """
+
+    base: Checkpoint
+    models: Mapping[str, Model]
+    files: Mapping[str, Path]
+    copied: Mapping[str, Mapping[str, Path]]
+    _seen: Mapping[str, str]
+
+    def describe(self, config: MergeConfig) -> dict[str, Any]:
+        """All that the result depends on, for an output folder: settings, this version, sizes and times of files."""
+        return settings(config) | {"semi": semi.__version__} | dict(self._seen)
+
+    def require_unchanged(self) -> None:
+        """Refuse to go on with files that have changed since they were opened.
+
+        Raises:
+            InputError: names them.
+        """
+        now = _states(self.files, self.copied)
+        changed = [f"{name}: {state} then, {now[name]} now" for name, state in self._seen.items() if now[name] != state]
+        if changed:
+            raise InputError(
+                "files of the models changed while they were merged",
+                got=first_ten(changed),
+                expected="the same files from beginning to end",
+                do="run the command again, with --force if it is refused, when nobody writes to them",
+            )
+
+    def hashes(self, told: Callable[[int], None]) -> dict[str, str]:
+        """sha256 of each of `files`; `told` hears how many bytes were read since the last call."""
+        found = {}
+        for name, path in self.files.items():
+            digest = hashlib.sha256()
+            with open(path, "rb") as file:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+                    told(len(piece))
+            found[name] = digest.hexdigest()
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Of `files`."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+
+def settings(config: MergeConfig) -> dict[str, Any]:
+    """The settings that the result depends on, by their names in the YAML."""
+    said = config.model_dump(mode="json", by_alias=True)
+    return said | {"io": {"shard": config.io.shard}}
+
+
+@contextmanager
+def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
+    """Open the base and the models of a configuration, for a `with` block.
+
+    Raises:
+        ArtifactError: a folder is not there, or as `Checkpoint.open` and `LoraAdapter.open`.
+    """
+    with ExitStack() as stack:
+        folder = find_folder(config.base_model)
+        base = stack.enter_context(Checkpoint.open(folder))
+        files = {f"{BASE}/{path.name}": path for path in _read(base, folder)}
+        models: dict[str, Model] = {}
+        copied: dict[str, dict[str, Path]] = {}
+        for model in config.models:
+            own = find_folder(model.path)
+            models[model.name] = _open(own, model)
+            stack.callback(models[model.name].close)
+            files |= {f"models.{model.name}/{path.name}": path for path in _read(models[model.name], own)}
+            copied[model.name] = (_others(folder) if model.adapter == "lora" else {}) | _others(own)
+        yield Inputs(base, models, files, copied, _states(files, copied))
+
+
+def find_folder(name: str) -> Path:
+    """A folder by its path, or by its id on the hub, from which it is fetched unless it lies in the hub's own cache.
+
+    Raises:
+        ArtifactError: there is neither.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise ArtifactError(f"there is no folder {name}", do="check the path; a hub id is OWNER/NAME")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, ignore_patterns=[f"*{end}" for end in _WEIGHTS[1:-1]]))
+    except Exception as error:  # the hub's client raises whatever the network led it into
+        raise ArtifactError(
+            f"there is no folder {name}, and nothing of that name can be fetched from the hub",
+            got=(str(error) or type(error).__name__).splitlines()[0],
+            do="check the name, or give a folder of safetensors",
+        ) from error
+
+
+def _open(folder: Path, model: ModelConfig) -> Model:
+    if model.adapter == "lora":
+        return LoraAdapter.open(folder, model.llm_prefix)
+    return Checkpoint.open(folder, model.llm_prefix)
+
+
+def _read(model: Model, folder: Path) -> list[Path]:
+    if isinstance(model, LoraAdapter):
+        return [folder / name for name in _ADAPTER]
+    return sorted({model.info(key).file for key in model.keys})
+
+
+def _others(folder: Path) -> dict[str, Path]:
+    """Files of a folder that hold no parameters, by their names below it; hidden ones stay where they are."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path
+        for name, path in found.items()
+        if not any(part.startswith(".") for part in name.parts)
+        and name.name not in _ADAPTER
+        and not name.name.endswith(_WEIGHTS)
+    }
+
+
+def _states(files: Mapping[str, Path], copied: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
+    """Size and time of each file, in words."""
+    copies = {f"models.{model}/{name}": path for model, paths in copied.items() for name, path in paths.items()}
+    return {name: _state(path) for name, path in sorted((copies | dict(files)).items())}
+
+
+def _state(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return error.strerror or "unreadable"
+    return f"{stat.st_size:,} bytes of {stat.st_mtime_ns}"
