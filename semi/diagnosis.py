@@ -46,7 +46,7 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
     own = [row[0][1] for row in losses]
     everything = fitter.everything
-    shown = fitter.others(fitter.begin(everything), everything, soft, examples)
+    shown = fitter.others(fitter.begin(everything), everything, soft, examples) if examples else None
     nats, tokens = caption_nats(model, soft, *fitter.words(everything), shown)
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [

@@ -52,7 +52,7 @@ class Foundation:
 
     KIND: ClassVar[str] = "foundation"
     FILES: ClassVar[tuple[str, ...]] = ("foundation.json", "projector.safetensors", "hypernetwork.safetensors")
-    """The last holds the default hypernetwork; others are in files named by their kind, `hypernetwork_file`."""
+    """The last holds the default hypernetwork; others are in files named by their kind, see `weight_files`."""
 
     def __init__(
         self,

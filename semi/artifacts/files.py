@@ -7,8 +7,9 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from semi.errors import ArtifactError, OutputError
 
@@ -25,13 +26,27 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         OutputError: the disk is full or the place cannot be written to; the temporary file is gone again.
     """
-    path = Path(path)
+    with replacing(Path(path), size=len(data)) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, size: int) -> Iterator[BinaryIO]:
+    """A file to write in the `with` block, which takes the place of `path` at its end, whole or not at all.
+
+    Args:
+        path: what it becomes.
+        size: bytes that will be written, for the message.
+
+    Raises:
+        OutputError: as `write_bytes`.
+    """
     # Same folder, hence same filesystem: only there is the rename atomic.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         try:
             with open(temporary, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -41,7 +56,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
                 temporary.unlink()
             raise
     except OSError as error:
-        raise output_error(path, error, size=len(data)) from error
+        raise output_error(path, error, size=size) from error
 
 
 def write_json(path: str | Path, obj: Any) -> None:

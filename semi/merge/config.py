@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from semi.merge.codes import METHODS
+from semi.merge.methods import METHODS
 from semi.training.config import PositiveFloat, Strict
 
 Lambda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -139,7 +139,7 @@ class MaskConfig(Strict):
     """How each model gets its own part of the shared vector back."""
 
     rule: Rule | None = None
-    """The method's own (`semi.merge.codes.METHODS`), spelt out; no other fits."""
+    """The method's own (`semi.merge.methods.METHODS`), spelt out; no other fits."""
     lambda_: Annotated[Lambda, Field(alias="lambda")] = 1.0
     """Of masks by the rule `tall`: higher is sparser."""
     pack: Literal["bit"] = "bit"

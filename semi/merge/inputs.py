@@ -80,8 +80,10 @@ class Inputs:
 
 
 def settings(config: MergeConfig) -> dict[str, Any]:
-    """The settings that the result depends on, by their names in the YAML."""
+    """The settings that the result depends on, by their names in the YAML: a configuration of the same merge."""
     said = config.model_dump(mode="json", by_alias=True)
+    if config.rule != "tall":  # a lambda may be given only where it has a part
+        del said["mask"]["lambda"]
     return said | {"io": {"shard": config.io.shard}}
 
 

@@ -18,10 +18,7 @@ from semi.merge.inputs import find_folder
 
 def configuration(artifact: Artifact) -> MergeConfig:
     """What the merge was configured with; `io.max_memory` was no part of it."""
-    said = dict(artifact.manifest["info"]["configuration"])
-    if artifact.rule != "tall":  # written out whole, while a lambda may be given only where it has a part
-        said["mask"] = {name: value for name, value in said["mask"].items() if name != "lambda"}
-    return MergeConfig.model_validate(said)
+    return MergeConfig.model_validate(artifact.manifest["info"]["configuration"])
 
 
 def base_folder(artifact: Artifact, folder: str | Path | None = None) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from semi.artifacts.files import PARTIAL, output_error, sync_folder
+from semi.artifacts.files import PARTIAL, output_error, replacing
 from semi.merge.header import itemsize
 
 _PIECE = 1 << 20
@@ -58,24 +58,11 @@ def write_tensors(path: Path, sources: Sequence[Source]) -> None:
     """
     # Wide types first, as the safetensors library has it: then each tensor is aligned to its type.
     ordered = sorted(sources, key=lambda source: (-itemsize(source.dtype), source.name))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        try:
-            with open(temporary, "wb") as file:
-                file.write(_header(ordered))
-                for source in ordered:
-                    for piece in source.pieces():
-                        file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise output_error(path, error, size=sum(source.nbytes for source in ordered)) from error
+    with replacing(path, size=sum(source.nbytes for source in ordered)) as file:
+        file.write(_header(ordered))
+        for source in ordered:
+            for piece in source.pieces():
+                file.write(piece)
 
 
 def _header(sources: Sequence[Source]) -> bytes:
