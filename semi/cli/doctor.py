@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 
@@ -25,5 +26,13 @@ def command(as_json: JSON = False) -> None:
         for check in checks:
             if check.fix:
                 typer.echo(f"{check.name}: {check.fix}")
+        typer.echo(_verdict([check.state for check in checks]))
     if not healthy:
         raise typer.Exit(1)
+
+
+def _verdict(states: Sequence[str]) -> str:
+    failed, warned = states.count("fail"), states.count("warn")
+    if failed:
+        return f"{failed} of {len(states)} checks failed"
+    return "everything works" + (f", {warned} of {len(states)} checks with a warning" if warned else "")

@@ -80,6 +80,8 @@ def test_doctor_writes_nothing_but_its_findings():
     done = subprocess.run([sys.executable, "-m", "semi.cli", "doctor"], capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
     assert "bitsandbytes" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("everything works") if done.returncode == 0 else last.endswith("checks failed")
 
 
 def test_every_verb_explains_itself():
