@@ -24,6 +24,7 @@ from semi.artifacts import (
 from semi.errors import InputError
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
+from semi.lineage import require_near
 from semi.modality import Encoder, Modality
 from semi.plugins import load_foundation, load_modality
 from semi.projector import Projector
@@ -79,15 +80,21 @@ class Foundation:
         *,
         precision: str | None = None,
         device: torch.device | str | None = None,
+        language_model: LanguageModel | str | None = None,
+        base: str | Path | None = None,
     ) -> Foundation:
         """A foundation by the name a plugin registered, or from a folder.
 
         Args:
-            precision: of the language model; None: the one it was trained with.
+            precision: of the language model; None: the one it was trained with, or what is usual for `language_model`.
+            language_model: in place of the one it was trained on, that one where it lies now, or a fine-tune of it:
+                "NAME.mmer#vision" of a merge, a folder, one that is in memory. Texts are in its own words then.
+            base: the folder of a merge's base, where it is not where the merge found it.
 
         Raises:
             PluginError: no plugin registers that name, and it is not a folder.
-            ArtifactError: the folder is incomplete or damaged, or the language model is not the one it was trained on.
+            ArtifactError: the folder is incomplete or damaged, the language model is not the one it was trained on, or
+                the one given has other input embeddings, among which soft tokens would mean nothing.
             AssetError: the language model or the text encoder has to be fetched first; says how.
         """
         folder = Path(name) if Path(name).is_dir() else load_foundation(str(name)).folder
@@ -110,11 +117,17 @@ class Foundation:
         files = cls.weight_files([each.kind for each in hypernetworks])
         for hypernetwork, file in zip(hypernetworks, files[1:], strict=True):
             load_module(hypernetwork, folder / file)
-        language_model = LanguageModel.load(model_id, precision=precision or trained_in, device=device)
-        require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
-        require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
+        chosen = language_model
+        if chosen is None:
+            chosen = LanguageModel.load(model_id, precision=precision or trained_in, device=device, base=base)
+            require_same(folder, "language model: its files differ", chosen.sha256, model_sha256)
+        elif isinstance(chosen, str):
+            chosen = LanguageModel.load(chosen, precision=precision, device=device, base=base)
+        require_same(folder, "language model: its width differs", chosen.d_lm, projector.d_lm)
+        if chosen.sha256 != model_sha256:
+            require_near(folder, chosen, model_id)
         sha256 = "+".join(sha256_of(folder / file) for file in files)
-        return cls(config, language_model, text_encoder, projector, *hypernetworks, sha256=sha256)
+        return cls(config, chosen, text_encoder, projector, *hypernetworks, sha256=sha256)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the foundation to a new folder, weights in bf16.

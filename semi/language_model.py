@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,15 +24,15 @@ PADDING = 1.5
 class LanguageModel:
     """A frozen causal language model that reads soft tokens among its input embeddings.
 
-    Build it with `LanguageModel.load`. Its weights never change and never need gradients.
+    Build it with `LanguageModel.load`. Its weights never change and never need gradients. The modalities of a merge are
+    language models that share their memory, see `under`: any of them may be used at any time, but by one thread only.
     """
 
     def __init__(self, loaded: weights.Loaded, *, id: str) -> None:
         self.id = id
-        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.tokenizer = loaded.tokenizer
         self.precision, self.sha256 = loaded.precision, loaded.sha256
-        self._decoder = self.model.get_decoder()
-        self._embed = self.model.get_input_embeddings()
+        self._model, self._view = loaded.model, loaded.view
         self._prefixes: dict[tuple[int, ...], Any] = {}
         self._mean: Tensor | None = None
         self.end = self._end_ids()
@@ -44,10 +45,53 @@ class LanguageModel:
         *,
         precision: str | None = None,
         device: torch.device | str | None = None,
+        base: str | Path | None = None,
     ) -> LanguageModel:
-        """An asset's name, a folder or a hub id; see `semi.weights.load` for precisions and errors."""
+        """An asset's name, a folder or a hub id; see `semi.weights.load` for precisions and errors.
+
+        Or a merge: "NAME.mmer#vision" computes under one of its modalities. "NAME.mmer#text=merged", or base, mean or
+        union, is what tokens of no modality get (`semi.merge.steps.TextPolicy`); "NAME.mmer" is the first of these.
+
+        Args:
+            base: the folder of a merge's base, where it is not where the merge found it.
+        """
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(weights.load(name, precision, target), id=name)
+        loaded = weights.load(name, precision, target, base)
+        return cls(loaded, id=str(loaded.view.name) if loaded.view else name)
+
+    def under(self, modality: str | None) -> LanguageModel:
+        """Another modality of the same merge, or its text (None), in the same memory.
+
+        Raises:
+            InputError: this is no merge, or it has no such modality.
+        """
+        if self._view is None:
+            raise InputError(f"the language model {self.id} is no merge", got=modality, expected="NAME.mmer#MODALITY")
+        view = self._view.merge.view(modality)
+        return LanguageModel(weights.loaded_view(view), id=str(view.name))
+
+    def matching(self, sha256: str) -> LanguageModel:
+        """That modality of the same merge, or its text, whose hash this is; itself where there is none."""
+        if self._view is None or self.sha256 == sha256:
+            return self
+        merge = self._view.merge
+        found = (modality for modality in (*merge.modalities, None) if merge.sha256(modality) == sha256)
+        return next(map(self.under, found), self)
+
+    @property
+    def model(self) -> Any:
+        """The transformers model. That of a merge computes what the language model does that was asked for it last."""
+        if self._view is not None:
+            self._view.merge.switch(self._view)
+        return self._model
+
+    @property
+    def _decoder(self) -> Any:
+        return self.model.get_decoder()
+
+    @property
+    def _embed(self) -> Any:
+        return self.model.get_input_embeddings()
 
     @property
     def d_lm(self) -> int:
@@ -81,6 +125,11 @@ class LanguageModel:
             rows.append(torch.stack([embedded[a:b].mean(0) for a, b in spans]))
         return torch.stack(rows)
 
+    def input_embeddings(self) -> Tensor:
+        """Of the whole vocabulary, (V, d_lm)."""
+        table: Tensor = self._embed.weight if self._view is None else self._view.merge.embeddings(self._view)
+        return table
+
     @torch.no_grad()
     def words(self, texts: Sequence[str]) -> Tensor:
         """What the tokens of each text add up to, (n, d_lm) float32; zeros for a text without tokens.
@@ -89,7 +138,7 @@ class LanguageModel:
         the root of their number.
         """
         if self._mean is None:
-            self._mean = self._embed.weight.float().mean(0)
+            self._mean = self.input_embeddings().float().mean(0)
         bags = []
         for text in texts:
             tokens = self.embed_tokens(self.tokenizer.encode(text, add_special_tokens=False)).float() - self._mean

@@ -7,21 +7,26 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from semi.artifacts import config_hash, sha256_of, write_json
+from semi.artifacts.manifest import MANIFEST
 from semi.assets import cache_dir
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
 from semi.quantised import bitsandbytes_weights, gguf_weights, replace_linears
 from semi_kernels.dispatch import use_triton
 
+if TYPE_CHECKING:
+    from semi.merge.language import View
+
 PRECISIONS = ("nf4", "q4_1", "bf16", "fp32")
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-"""Weights, configuration, chat template and tokenizer: all that makes a folder the model it is."""
+BESIDE = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+"""Configuration, chat template and tokenizer: with the weights, all that makes a folder the model it is."""
+_FILES = ("*.safetensors", *BESIDE)
 
 
 @dataclass(frozen=True)
@@ -33,25 +38,34 @@ class Loaded:
     precision: str
     sha256: str
     """Of the files it is made from, as stored: weights, configuration and tokenizer."""
+    view: View | None = None
+    """What a merge shows of itself; None: it is no merge."""
 
 
-def load(name: str, precision: str | None, device: torch.device) -> Loaded:
-    """A causal language model by asset name, folder or hub id.
+def load(name: str, precision: str | None, device: torch.device, base: str | Path | None = None) -> Loaded:
+    """A causal language model by asset name, folder, hub id or as `semi.merge.language.MergeName` names one of a merge.
 
     Assets that are 4-bit already keep their own code (q4_1, dequantised once to bf16 and cached: quantising SmolLM2
     again to NF4 costs 0.28 nats a token); models in 16 bits default to NF4 with double quantisation. On a GPU, linear
     layers of both stay in 4 bits and our kernels compute them; SEMI_KERNELS=reference leaves them to PyTorch (in bf16)
-    and bitsandbytes.
+    and bitsandbytes. Merges are in the precision of their base, see `semi.merge.language.LoadedMerge`.
+
+    Args:
+        base: the folder of a merge's base, where it is not where the merge found it.
 
     Raises:
-        InputError: the precision does not go with the model, or is unknown.
+        InputError: the precision does not go with the model, or is unknown; a base for what is no merge.
         ArtifactError: the folder is missing or holds no model.
     """
     if precision is not None and precision not in PRECISIONS:
         raise InputError("unknown precision", got=precision, expected=", ".join(PRECISIONS))
+    if merged := _load_merged(name, precision, device, base):
+        return merged
+    if base is not None:
+        raise InputError(f"{name} is no merge, and has no base", got=str(base), do="leave --base out")
     if name in CORE:
         gguf = next(CORE[name].folder().rglob(GGUF_FILE))
-        folder = _dequantised(name, gguf)
+        folder = dequantised(name, gguf)
         return _load(folder, precision or "q4_1", device, gguf, sha256=(folder / "weights.sha256").read_text())
     if precision == "q4_1":
         raise InputError(
@@ -62,6 +76,19 @@ def load(name: str, precision: str | None, device: torch.device) -> Loaded:
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         raise ArtifactError(f"{name} holds no language model", expected="config.json and *.safetensors")
     return _load(Path(name) if looks_local or Path(name).is_dir() else name, precision or "nf4", device)
+
+
+def loaded_view(view: View) -> Loaded:
+    """A modality of a merge that is in memory."""
+    return Loaded(view.merge.model, view.tokenizer, view.merge.precision, view.sha256, view)
+
+
+def _load_merged(name: str, precision: str | None, device: torch.device, base: str | Path | None) -> Loaded | None:
+    from semi.merge.language import LoadedMerge, MergeName
+
+    if (named := MergeName.parse(name)) is None:
+        return None
+    return loaded_view(LoadedMerge(named, precision, device, base).view(named.modality))
 
 
 def _load(
@@ -79,11 +106,7 @@ def _load(
         tokenizer = AutoTokenizer.from_pretrained(source)
         loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
     except Exception as error:  # transformers and tokenizers raise whatever a damaged file leads them into
-        raise ArtifactError(
-            f"the language model {source} cannot be loaded",
-            got=(str(error) or type(error).__name__).splitlines()[0],
-            do="give a folder of safetensors, a hub id that can be reached, or an asset that `semi fetch` lists",
-        ) from error
+        raise unusable(source, error) from error
     model, report = loaded
     _refuse_random_weights(source, report)
     model.requires_grad_(False)
@@ -99,6 +122,15 @@ def _load(
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return Loaded(model, tokenizer, precision, sha256 or _hash(source, model))
+
+
+def unusable(source: Path | str, error: Exception) -> ArtifactError:
+    """What is said of a model that transformers cannot load."""
+    return ArtifactError(
+        f"the language model {source} cannot be loaded",
+        got=(str(error) or type(error).__name__).splitlines()[0],
+        do="give a folder of safetensors, a hub id that can be reached, or an asset that `semi fetch` lists",
+    )
 
 
 def _kernels_on(device: torch.device) -> bool:
@@ -143,10 +175,12 @@ def _hash(source: Path | str, model: Any) -> str:
     """Over the names and contents of a folder's files, or the hub's revision where they are in its own cache."""
     if isinstance(source, str):
         return f"hub:{getattr(model.config, '_commit_hash', None) or 'unknown'}"
-    return config_hash({file.name: sha256_of(file) for pattern in _FILES for file in source.glob(pattern)})
+    files = (file for pattern in _FILES for file in source.glob(pattern))
+    # A manifest, of `semi merge export`, says where the folder came from, and is no part of the model.
+    return config_hash({file.name: sha256_of(file) for file in files if file.name != MANIFEST})
 
 
-def _dequantised(name: str, gguf: Path) -> Path:
+def dequantised(name: str, gguf: Path) -> Path:
     """The asset's GGUF file as a folder of bf16 safetensors, made once and kept in the cache (about 270 MB)."""
     out = cache_dir() / "language-models" / f"{name}-{CORE[name].archives[0].sha256[:12]}"
     if (out / "complete.json").is_file():

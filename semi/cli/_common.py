@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+LANGUAGE_MODEL = Annotated[
+    str | None,
+    typer.Option(
+        "--language-model",
+        help="In place of the one on record: a folder, a hub id, or NAME.mmer#MODALITY of a merge. An integration "
+        "needs the same one, wherever it lies now; a foundation takes fine-tunes too.",
+    ),
+]
+BASE = Annotated[
+    Path | None, typer.Option("--base", help="The folder of a merge's base, where it is not where the merge found it.")
+]
 JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace what is in the output folder, once the new is complete.")]

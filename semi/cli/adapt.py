@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from semi.cli._common import FORCE, QUIET, SEED, progress
+from semi.cli._common import BASE, FORCE, LANGUAGE_MODEL, QUIET, SEED, progress
 from semi.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def command(
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of the language model: nf4, q4_1, bf16 or fp32.")
     ] = None,
+    language_model: LANGUAGE_MODEL = None,
+    base: BASE = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
     examples: Annotated[
         int | None,
@@ -96,7 +98,7 @@ def command(
     known = {"modality": kind.name, "settings": asdict(settings)}
     require_free(out, force=force, kind=Integration.KIND, known=known)  # loading the language model takes seconds
     with progress("Adapting", settings.schedule(pairs=len(drawn)).steps, quiet=quiet) as bar:
-        loaded = Foundation.load(foundation, precision=precision)
+        loaded = Foundation.load(foundation, precision=precision, language_model=language_model, base=base)
         integration = adapt(
             loaded,
             kind,

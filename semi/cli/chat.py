@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from semi.cli._common import BASE, LANGUAGE_MODEL
 from semi.cli.describe import as_sample
 from semi.errors import InputError, SemiError
 
@@ -17,12 +18,14 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `semi adapt` wrote.")],
     samples: Annotated[list[str] | None, typer.Argument(metavar="[SAMPLE...]", help="Samples to talk about.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 96,
+    language_model: LANGUAGE_MODEL = None,
+    base: BASE = None,
 ) -> None:
     """Talk about samples, line by line: /sample S adds one, /new begins again, /quit ends."""
     from semi.chat import Conversation
     from semi.integration import Integration
 
-    integration = Integration.load(folder)
+    integration = Integration.load(folder, language_model=language_model, base=base)
     conversation = Conversation(integration, max_new_tokens=max_new_tokens)
     for sample in samples or []:
         conversation.add(as_sample(sample))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semi.cli._common import JSON, QUIET, SEED, emit_json, print_table, progress
+from semi.cli._common import BASE, JSON, LANGUAGE_MODEL, QUIET, SEED, emit_json, print_table, progress
 from semi.errors import OutputError
 
 
@@ -17,6 +17,8 @@ def command(
     seed: SEED = 0,
     held_out: Annotated[int, typer.Option("--held-out", min=1, help="Test samples to score.")] = 64,
     foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    language_model: LANGUAGE_MODEL = None,
+    base: BASE = None,
     report: Annotated[Path, typer.Option("--report", help="The HTML file to write.")] = Path("report.html"),
     as_json: JSON = False,
     quiet: QUIET = False,
@@ -35,7 +37,7 @@ def command(
         )
     with progress("Loading", 2 * len(PLAN), quiet=quiet or as_json, stages=True) as bar:
         demo = demonstrate(
-            Foundation.load(foundation),
+            Foundation.load(foundation, language_model=language_model, base=base),
             dataset,
             shots=shots,
             seed=seed,

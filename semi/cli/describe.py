@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from semi.cli._common import JSON, emit_json
+from semi.cli._common import BASE, JSON, LANGUAGE_MODEL, emit_json
 
 
 def command(
@@ -17,12 +17,14 @@ def command(
     samples: Annotated[list[str], typer.Argument(metavar="SAMPLE...", help="Samples, inline or as paths.")],
     ask: Annotated[str | None, typer.Option("--ask", help="A question, e.g. 'Is it walking?'.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+    language_model: LANGUAGE_MODEL = None,
+    base: BASE = None,
     as_json: JSON = False,
 ) -> None:
     """Describe samples, or answer a question about each of them."""
     from semi.integration import Integration
 
-    integration = Integration.load(folder)
+    integration = Integration.load(folder, language_model=language_model, base=base)
     readings = integration.read([as_sample(s) for s in samples], ask=ask, max_new_tokens=max_new_tokens)
     if as_json:
         emit_json([{"sample": sample} | asdict(r) for sample, r in zip(samples, readings, strict=True)])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semi.cli._common import JSON, emit_json
+from semi.cli._common import BASE, JSON, LANGUAGE_MODEL, emit_json
 from semi.errors import InputError
 
 
@@ -20,6 +20,8 @@ def command(
         list[str] | None, typer.Option("--metric", help="Also score by a plugin's metric; can be given several times.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pairs that cannot be used.")] = False,
+    language_model: LANGUAGE_MODEL = None,
+    base: BASE = None,
     as_json: JSON = False,
 ) -> None:
     """Score an integration: caption loss per token, scores of generated text, metrics of plugins."""
@@ -36,7 +38,9 @@ def command(
 
     found = read_pairs(pairs, modality=load_modality(Integration.modality_of(folder)), split="test", skip_bad=skip_bad)
     chosen = draw_shots(found.pairs, min(limit, len(found.pairs)), 0) if limit else found.pairs
-    scores = evaluate(Integration.load(folder), chosen, texts=None if generate else 0)
+    scores = evaluate(
+        Integration.load(folder, language_model=language_model, base=base), chosen, texts=None if generate else 0
+    )
     result = {
         "n": scores.n,
         "loss": scores.loss,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from semi.cli import merge_read
+from semi.cli import merge_edit, merge_read
 from semi.cli._common import FORCE, JSON, QUIET, emit_json, print_table, progress
 
 app = typer.Typer(help="Join fine-tunes of one language model without training.", no_args_is_help=True)
@@ -63,6 +63,7 @@ def run(
     require_free(out, force=force)
     from semi.merge.config import MergeConfig
     from semi.merge.run import run_merge
+    from semi.merge.verify import high_residuals
     from semi.training.config import read_config
 
     read = read_config(config, MergeConfig)
@@ -79,11 +80,10 @@ def run(
     seconds = time.monotonic() - begun
     typer.echo(f"{out}: {read.merge.method} of {', '.join(model.name for model in read.models)}")
     typer.echo(f"{_gb(moved)} read in {seconds:,.0f} s, {moved / 1e6 / max(seconds, 1e-3):,.0f} MB/s")
-    _show(info["certificate"])
-    most = read.verify.max_residual
-    above = [name for name, own in info["certificate"]["models"].items() if (own["residual"] or 0) > most]
-    if above:
-        typer.echo(f"warning: the residual of {', '.join(above)} is above verify.max_residual, {most}", err=True)
+    _show(info["certificate"], info.get("lossless"))
+    if high := high_residuals(info["certificate"], read):
+        most = read.verify.max_residual
+        typer.echo(f"warning: residuals above verify.max_residual, {most:g}: {'; '.join(high)}", err=True)
     typer.echo(f"next: semi merge export {shlex.quote(str(out))} --modality {read.models[0].name} --out FOLDER")
 
 
@@ -101,20 +101,44 @@ def inspect(
         emit_json(found)
         return
     typer.echo(f"{found['method']} of {', '.join(found['models'])}, base {found['base']}")
-    typer.echo(f"masks: {found['rule']}; scales: {found['scale']}")
+    for what in ("added", "removed"):
+        if found[what]:
+            typer.echo(f"{what} later: {', '.join(found[what])}")
+    budget = "" if found["bits"] is None else f" within {found['bits']:g} bits an entry"
+    typer.echo(f"masks: {found['rule']}{budget}; scales: {found['scale']}; shared vector: {found['tau']}")
     print_table(["tensors", "count"], sorted(found["tensors"].items()))
     print_table(["files", "size"], [[name, _gb(size)] for name, size in sorted(found["bytes"].items())])
-    _show(found["certificate"])
+    if found["search"]:
+        _show_search(found["search"], found["models"])
+    _show(found["certificate"], found["lossless"])
 
 
 app.command("export")(merge_read.export)
 app.command("verify")(merge_read.verify)
+app.command("add")(merge_edit.add)
+app.command("remove")(merge_edit.remove)
+app.command("diff")(merge_edit.diff)
 
 
-def _show(certificate: dict[str, Any]) -> None:
+def _show_search(search: dict[str, Any], models: list[str]) -> None:
+    texts = f"{search['tokens']:,} tokens of {search['prompts']} prompts in {search['file']}"
+    typer.echo(f"lambda by KL divergence from the original, nats a token of text over {texts}; * is taken")
+    curves = {name: search["curves"][name] for name in models if name in search["curves"]}
+    rows = [
+        [name, *(f"{at['nats']:.3g}{'*' * (at['lambda'] == search['found'][name])}" for at in curve)]
+        for name, curve in curves.items()
+    ]
+    grid = [f"{at['lambda']:g}" for at in next(iter(search["curves"].values()))]
+    print_table(["lambda", *grid], rows)
+
+
+def _show(certificate: dict[str, Any], lossless: dict[str, Any] | None = None) -> None:
     figures = ("residual", "cosine", "density")
-    rows = [[name, *(_figure(own[figure]) for figure in figures)] for name, own in certificate["models"].items()]
-    print_table(["model", *figures], rows)
+    rows = []
+    for name, own in certificate["models"].items():
+        before = [] if lossless is None else [_figure(lossless["models"].get(name, {}).get("residual"))]
+        rows.append([name, *(_figure(own[figure]) for figure in figures), *before])
+    print_table(["model", *figures, *(["residual before storing"] if lossless else [])], rows)
     typer.echo(f"share of entries with deltas of both signs: {_figure(certificate['sign_conflict'])}")
 
 

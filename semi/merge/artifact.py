@@ -1,96 +1,40 @@
 """What `semi merge run` writes, read block by block: `NAME.mmer/`.
 
 `merge.json` says what there is. The shared vector v of a tensor is stored "dense" (float32 in the tensor's shape), or
-"sparse": `key#support`, a bit an entry, and `key#values`, float32, where the bit is set. A mask has a bit for each
-entry of that support, in reading order, or is stored nowhere where all of them are set ("ones"); the ternary code has
-in `key#sign` a bit more for each set one, 1 for minus. Bits of a block are filled up to a byte.
+"sparse": `key#support`, a bit an entry, and `key#values`, float32, where the bit is set. Where `tau` is "bf16", these
+are bfloat16; where it is "nf4", numbers of levels, two a byte, the first in its low half, and `key#absmax` has a scale,
+bfloat16, for every 64 entries of a block. A mask has a bit for each nonzero entry of v, in reading order, or is stored
+nowhere where all of them are set ("ones"). Within a budget it has bits for some rows only ("rows"): `key#kinds` says of
+each block's rows first which have bits, then in which of the others all are set. The ternary code has in `key#sign` a
+bit more for each set one, 1 for minus. Bits and levels of a block are filled up to a byte. A model that was added later
+may have a residual, what it gets beside its part of v: `key#support` and `key#values`, float32 or bfloat16.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from semi.artifacts import read_json, read_manifest, rebuilding
 from semi.errors import ArtifactError, InputError
-from semi.merge import bits
 from semi.merge.checkpoint import Checkpoint
 from semi.merge.codes import Code
+from semi.merge.decoding import MaskReader, read_levels, read_sparse
+from semi.merge.description import ABSMAX, KINDS, SIGN, SUPPORT, VALUES, MergedBase, MergedModel, MergedTensor
 from semi.merge.inventory import Block, Kind, blocks_of
+from semi.merge.methods import Tau
 
 KIND = "merge"
 FORMAT = 1
 MERGE = "merge.json"
 FILES = "files"
 """The folder with a folder for each model: its configuration, tokenizer and the like."""
-SUPPORT, VALUES, SIGN, ROWS = "#support", "#values", "#sign", "#rows"
-"""Endings of the names of a tensor's parts."""
-
-VectorCodec = Literal["dense", "sparse"]
-MaskCodec = Literal["none", "bits", "ones"]
-
-
-@dataclass(frozen=True)
-class MergedModel:
-    """One of the models.
-
-    Attributes:
-        name: the modality.
-        path: where it was, as the configuration had it.
-        adapter: "lora", or "none" for a full model.
-        lambda_: of its mask.
-        files: sha256 of what was read, by file name.
-        names: its own names of the base's tensors, where they differ from the base's.
-        kept: names of the tensors that are copied from it.
-    """
-
-    name: str
-    path: str
-    adapter: Literal["none", "lora"]
-    lambda_: float
-    files: Mapping[str, str]
-    names: Mapping[str, str]
-    kept: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MergedTensor:
-    """One of the base's tensors.
-
-    Attributes:
-        key: its name in the base.
-        kind: as in `semi.merge.inventory.Entry`.
-        shape: in the base.
-        dtype: in the base, as safetensors writes it.
-        codec: of the shared vector; None for an exact tensor, which has none.
-        masks: codec of each model's mask, by its name.
-    """
-
-    key: str
-    kind: Kind
-    shape: tuple[int, ...]
-    dtype: str
-    codec: VectorCodec | None
-    masks: Mapping[str, MaskCodec]
-
-
-@dataclass(frozen=True)
-class MergedBase:
-    """The base: as the configuration named it, sha256 of its files, and whether its output matrix is tied."""
-
-    id: str
-    files: Mapping[str, str]
-    tied: bool
 
 
 class Artifact:
@@ -99,9 +43,11 @@ class Artifact:
     Attributes:
         folder: where it lies.
         manifest: of the folder; its "info" holds the configuration and the certificate.
-        method, rule, scale: see `semi.merge.config`.
+        method, rule, scale, tau: see `semi.merge.config`.
+        search: how lambdas were found (`semi.merge.search`), or None.
         base: the base.
-        models: by name, in the order of the configuration.
+        models: by name, in the order of the configuration, those that were added later last.
+        removed: names of models that the shared vector was made of, and that are there no more.
         entries: the base's tensors by key, sorted.
     """
 
@@ -109,9 +55,14 @@ class Artifact:
         """`Artifact.open` checks what this takes for granted."""
         self.folder, self.manifest = folder, manifest
         self.method, self.rule, self.scale = (str(content[name]) for name in ("method", "rule", "scale"))
+        self.tau: Tau = content["tau"]
+        self.search: Mapping[str, Any] | None = content.get("search")
         self.base = MergedBase(**content["base"])
-        self.models = {entry["name"]: _model(entry, content["kept"][entry["name"]]) for entry in content["models"]}
-        self.entries = {key: _tensor(key, entry) for key, entry in sorted(content["entries"].items())}
+        self.models = {
+            entry["name"]: MergedModel.parse(entry, content["kept"][entry["name"]]) for entry in content["models"]
+        }
+        self.removed = tuple(content.get("removed", ()))
+        self.entries = {key: MergedTensor.parse(key, entry) for key, entry in sorted(content["entries"].items())}
         self._block = int(content["block"])
         self._files: dict[str, Checkpoint] = {}
         names = [name for name in manifest["files"] if name.endswith(".safetensors") and "/" not in name]
@@ -121,6 +72,7 @@ class Artifact:
             self._scales = {name: self._open(names, f"scales-{name}", numbered=False) for name in self.models}
             self._exact = {name: self._open(names, f"exact-{name}", numbered=False) for name in self.models}
             self._kept = {name: self._open(names, f"kept-{name}", numbered=True) for name in self.models}
+            self._residuals = {name: self._open(names, f"residual-{name}", numbered=True) for name in self.models}
         except BaseException:
             self.close()
             raise
@@ -155,6 +107,11 @@ class Artifact:
         """The entries of these kinds, by key."""
         return (entry for entry in self.entries.values() if entry.kind in kinds)
 
+    @property
+    def merged(self) -> int:
+        """How many of the models, the first ones, are among those that the shared vector was made of."""
+        return sum(model.added is None for model in self.models.values())
+
     def blocks(self, key: str) -> Iterator[Block]:
         """The blocks of a merged tensor, as they were merged.
 
@@ -171,19 +128,24 @@ class Artifact:
             ArtifactError: a file has become shorter.
         """
         entry = self._merged(key)
-        support, values = 0, 0  # bytes and values of the blocks before this one
-        for block in self.blocks(key):
-            rows = block.stop - block.start
-            if entry.codec == "dense":
+        if self.tau == "nf4":
+            yield from read_levels(self._shared, entry, self.blocks(key))
+        elif entry.codec == "sparse":
+            yield from read_sparse(self._shared, entry, self.blocks(key))
+        else:
+            for block in self.blocks(key):
                 yield block, self._shared.read(key, block.start, block.stop)
-                continue
-            count = rows * math.prod(entry.shape[1:])
-            flags = self._bits(self._shared, key + SUPPORT, support, count)
-            stop = values + int(flags.sum())
-            vector = np.zeros(count, dtype=np.float32)
-            vector[flags] = self._shared.read(key + VALUES, values, stop).view(-1).numpy()
-            support, values = support + bits.nbytes(count), stop
-            yield block, torch.from_numpy(vector).view(rows, -1)
+
+    def residual(self, model: str, key: str) -> Iterator[tuple[Block, Tensor]] | None:
+        """What a model gets beside its part of the shared vector, block by block as `shared`; None if that is nothing.
+
+        Raises:
+            InputError: there is no such tensor or model, or the tensor is exact.
+            ArtifactError: a file has become shorter.
+        """
+        if self._model(model).name not in self._merged(key).residuals:
+            return None
+        return read_sparse(self._residuals[model], self._merged(key), self.blocks(key))
 
     def code(self, key: str, models: Sequence[str] | None = None) -> Iterator[tuple[Block, Code]]:
         """The code of a merged tensor, block by block: shared (rows, columns), masks (N, rows, columns) or None.
@@ -198,17 +160,16 @@ class Artifact:
         """
         entry = self._merged(key)
         names = [self._model(name).name for name in (self.models if models is None else models)]
-        at = dict.fromkeys(names, (0, 0))  # bytes of the mask and of the signs in the blocks before this one
+        signed = self.rule == "ternary"
+        readers = [MaskReader(self._masks[name], key, entry.masks[name], signed=signed) for name in names]
         for block, shared in self.shared(key):
             if self.rule == "none":
                 yield block, Code(shared, None)
                 continue
             support = shared.numpy() != 0
-            count = int(support.sum())
-            masks = torch.zeros((len(names), *shared.shape), dtype=torch.int8 if self.rule == "ternary" else torch.bool)
-            for name, mask in zip(names, masks, strict=True):
-                own, at[name] = self._mask(entry, name, count, at[name])
-                mask.numpy()[support] = own
+            masks = torch.zeros((len(names), *shared.shape), dtype=torch.int8 if signed else torch.bool)
+            for reader, mask in zip(readers, masks, strict=True):
+                mask.numpy()[support] = reader.next(support)
             yield block, Code(shared, masks)
 
     def scales(self, model: str, key: str) -> Tensor | None:
@@ -251,12 +212,19 @@ class Artifact:
         """What the model calls a tensor of the base."""
         return self._model(model).names.get(key, key)
 
+    def own_files(self, model: str) -> list[str]:
+        """The files that hold nothing but what is a model's own, by their names below the folder."""
+        parts = (self._masks, self._scales, self._exact, self._kept, self._residuals)
+        names = [path.name for part in parts for path in part[self._model(model).name].files]
+        return names + [path.relative_to(self.folder).as_posix() for path in self.files(model)]
+
     def summary(self) -> dict[str, Any]:
         """What it holds, for JSON.
 
         Returns:
-            "method", "rule", "scale", "base" (id), "models" (names), "tensors" {kind or codec: count}, "bytes" {part:
-            bytes on disk}, "certificate".
+            "method", "rule", "scale", "tau", "bits" (the budget of masks, or None), "base" (id), "models", "added" and
+            "removed" (names), "tensors" {kind or codec: count}, "bytes" {part: bytes on disk}, "search" (how lambdas
+            were found, or None), "certificate", "lossless" (the same figures without what storing loses, or None).
         """
         tensors = Counter(
             entry.kind if entry.codec is None else f"{entry.kind}, {entry.codec}" for entry in self.entries.values()
@@ -268,11 +236,17 @@ class Artifact:
             "method": self.method,
             "rule": self.rule,
             "scale": self.scale,
+            "tau": self.tau,
+            "bits": self.manifest["info"]["configuration"]["mask"].get("bits"),
             "base": self.base.id,
             "models": list(self.models),
+            "added": [name for name, model in self.models.items() if model.added],
+            "removed": list(self.removed),
             "tensors": dict(tensors),
             "bytes": dict(sizes),
+            "search": self.search,
             "certificate": self.manifest["info"]["certificate"],
+            "lossless": self.manifest["info"].get("lossless"),
         }
 
     def close(self) -> None:
@@ -291,27 +265,6 @@ class Artifact:
         found = [self.folder / name for name in sorted(names) if re.fullmatch(pattern, name)]
         self._files[stem] = Checkpoint(found)
         return self._files[stem]
-
-    def _mask(
-        self, entry: MergedTensor, model: str, count: int, at: tuple[int, int]
-    ) -> tuple[NDArray[Any], tuple[int, int]]:
-        """A model's mask for the `count` supported entries of the next block: (count,), and where it ends."""
-        mask, sign = at
-        if entry.masks[model] == "ones":
-            own: NDArray[Any] = np.ones(count, dtype=np.bool_)
-        else:
-            own = self._bits(self._masks[model], entry.key, mask, count)
-            mask += bits.nbytes(count)
-        if self.rule != "ternary":
-            return own, (mask, sign)
-        kept = int(own.sum())
-        minus = self._bits(self._masks[model], entry.key + SIGN, sign, kept)
-        signed = np.zeros(count, dtype=np.int8)
-        signed[own] = 1 - 2 * minus.astype(np.int8)
-        return signed, (mask, sign + bits.nbytes(kept))
-
-    def _bits(self, file: Checkpoint, name: str, start: int, count: int) -> NDArray[np.bool_]:
-        return bits.unpack(b"".join(file.raw(name, start, start + bits.nbytes(count))), count)
 
     def _merged(self, key: str) -> MergedTensor:
         entry = self.entries.get(key)
@@ -333,9 +286,14 @@ class Artifact:
         for entry in self.of("merged", "rows"):
             parts = ("",) if entry.codec == "dense" else (SUPPORT, VALUES)
             needed += [(self._shared, entry.key + part) for part in parts]
+            needed += [(self._shared, entry.key + ABSMAX)] if self.tau == "nf4" else []
             for name, codec in entry.masks.items():
-                needed += [(self._masks[name], entry.key)] if codec == "bits" else []
+                needed += [(self._masks[name], entry.key)] if codec in ("bits", "rows") else []
+                needed += [(self._masks[name], entry.key + KINDS)] if codec == "rows" else []
                 needed += [(self._masks[name], entry.key + SIGN)] if self.rule == "ternary" else []
+            needed += [
+                (self._residuals[name], entry.key + part) for name in entry.residuals for part in (SUPPORT, VALUES)
+            ]
             if self.scale == "row":
                 needed += [(scales, entry.key) for scales in self._scales.values()]
         if self.scale == "model":
@@ -355,13 +313,3 @@ class Artifact:
                 got=f"{len(missing):,}, the first is {missing[0]!r}",
                 do="copy or make the folder again",
             )
-
-
-def _model(entry: Mapping[str, Any], kept: Sequence[str]) -> MergedModel:
-    known = {name: entry[name] for name in ("name", "path", "adapter", "files", "names")}
-    return MergedModel(**known, lambda_=float(entry["lambda"]), kept=tuple(kept))
-
-
-def _tensor(key: str, entry: Mapping[str, Any]) -> MergedTensor:
-    shape = tuple(int(size) for size in entry["shape"])
-    return MergedTensor(key, entry["kind"], shape, entry["dtype"], entry.get("codec"), entry.get("masks", {}))

@@ -25,6 +25,7 @@ class Checkpoint:
     """Tensors of one or more safetensors files by key. Reads are positional, so threads may share a checkpoint.
 
     Attributes:
+        files: that were opened.
         keys: names without the prefix, sorted.
         tied: the model says that its output matrix is its input embeddings, and stores none.
     """
@@ -40,6 +41,7 @@ class Checkpoint:
         Raises:
             ArtifactError: a file is missing, truncated or inconsistent, or two tensors have one name.
         """
+        self.files = tuple(files)
         self._handles: dict[Path, int] = {}
         self._infos: dict[str, TensorInfo] = {}
         try:

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from semi.errors import InputError
 from semi.merge import consensus, masks
-from semi.merge.methods import METHODS, Method, MethodName, MethodSettings
+from semi.merge.lossy import rounded
+from semi.merge.methods import METHODS, MaskRule, Method, MethodName, MethodSettings
 
 __all__ = ["METHODS", "Code", "Method", "MethodName", "MethodSettings", "encode"]
 
-_TILE = 2**15  # entries of a model worked on at once: a few dozen passes over what stays in the cache
+_TILE = 2**15
+"""Entries of a model worked on at once: a few dozen passes over what stays in the cache. Whole groups of `rounded`."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,38 @@ def encode(tau: Tensor, kept: Tensor | None, settings: MethodSettings, rms: Tens
     )
     for start in range(0, flat.shape[1], _TILE):
         tile = slice(start, start + _TILE)
-        part = flat[:, tile]
-        if rms is not None:
-            part = part / torch.where(rms > 0, rms, 1).float()[:, None]
+        part = _normalised(flat[:, tile], rms)
         chosen = part if kept is None else part * kept.reshape(len(tau), -1)[:, tile]
-        shared[tile] = _COMBINE[settings.method](chosen, settings)
+        shared[tile] = rounded(_COMBINE[settings.method](chosen, settings), settings.tau)
         if found is not None and method.mask is not None:
             found[:, tile] = masks.RULES[method.mask](part, shared[tile], lambdas)
     return Code(shared.view(tau.shape[1:]), None if found is None else found.view(tau.shape))
+
+
+def masks_on(
+    tau: Tensor, shared: Tensor, lambdas: Tensor, rms: Tensor | None = None, rule: MaskRule = "tall"
+) -> Tensor:
+    """The masks that `encode` makes, for a shared vector that it made: bool or, by the rule ternary, int8 (N, ...).
+
+    Args:
+        tau: deltas, float32 (N, ...).
+        shared: float32 (...).
+        lambdas: of each model, float32 (N,).
+        rms: as for `encode`.
+        rule: by which.
+    """
+    flat = tau.reshape(len(tau), -1)
+    found = torch.empty(tau.shape, dtype=torch.int8 if rule == "ternary" else torch.bool)
+    for start in range(0, flat.shape[1], _TILE):
+        tile = slice(start, start + _TILE)
+        part = masks.RULES[rule](_normalised(flat[:, tile], rms), shared.reshape(-1)[tile], lambdas[:, None])
+        found.view(len(tau), -1)[:, tile] = part
+    return found
+
+
+def _normalised(tau: Tensor, rms: Tensor | None) -> Tensor:
+    """Deltas (N, n) in units of each model's rms."""
+    return tau if rms is None else tau / torch.where(rms > 0, rms, 1).float()[:, None]
 
 
 def _check(tau: Tensor, kept: Tensor | None, settings: MethodSettings, rms: Tensor | None) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from semi.merge.methods import METHODS
+from semi.errors import InputError
+from semi.merge.methods import METHODS, Tau
 from semi.training.config import PositiveFloat, Strict
 
 Lambda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Kept = Annotated[float, Field(gt=0, le=1)]
 Rule = Literal["none", "tall", "agreement", "ternary"]
 Scale = Literal["none", "row", "model"]
+GRID = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0)
 
 # As GNU tools have it: M is 2**20 bytes, MB is 10**6.
 _UNITS = {
@@ -59,6 +62,10 @@ class ModelConfig(Strict):
 class _Method(Strict):
     scale: ClassVar[Scale] = "none"
     """Of the shared vector for each model, unless `mask.scale` says otherwise."""
+
+    tau: Tau = "fp32"
+    """How the shared vector is stored: exactly; rounded to bfloat16; or in 4 bits an entry, with a scale every 64.
+    Masks and row scales are made for what is stored."""
 
 
 class _Scaled(_Method):
@@ -138,10 +145,20 @@ Method = TaskArithmetic | Ties | Dare | Emr | Tall | Mmer | Optimal | Ternary
 class MaskConfig(Strict):
     """How each model gets its own part of the shared vector back."""
 
-    rule: Rule | None = None
-    """The method's own (`semi.merge.methods.METHODS`), spelt out; no other fits."""
-    lambda_: Annotated[Lambda, Field(alias="lambda")] = 1.0
-    """Of masks by the rule `tall`: higher is sparser."""
+    rule: Rule | Literal["budget"] | None = None
+    """The method's own (`semi.merge.methods.METHODS`), spelt out, or `budget`: the rule `tall` for those rows of
+    tensors where its bits save the most error, for the others all or nothing of the shared vector's row."""
+    bits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Of the rule `budget`: bits on the disk for each entry that is merged, for each model. 1 is as much as the rule
+    `tall` can take."""
+    lambda_: Annotated[Lambda | Literal["auto"], Field(alias="lambda")] = 1.0
+    """Of masks by the rule `tall`: higher is sparser. `auto`: of `grid`, what leaves each model's predictions on
+    `prompts` nearest to its original's."""
+    prompts: str | None = None
+    """Of `lambda: auto`: a text file with a prompt in each line, 64 at most. Encoders have no part in it: models that
+    have them are compared on text, too."""
+    grid: Annotated[tuple[Lambda, ...], Field(min_length=1)] | None = None
+    """Of `lambda: auto`: what is tried, 0.2 to 2 in eight steps if not given."""
     pack: Literal["bit"] = "bit"
     scale: Scale | None = None
     """A factor of the shared vector: of each row by least squares, or of the model as in EMR (sum |tau| / sum |m v|);
@@ -164,6 +181,8 @@ class VerifyConfig(Strict):
     max_residual: PositiveFloat = 0.6
     """Of any model: sum ||delta - recovered delta||^2 / sum ||delta||^2."""
     require_all_keys: bool = True
+    """Whether each key of a model must be in the base or be named by `keep`; otherwise what is in neither is kept too.
+    Keys of the base that a model lacks are refused in any case."""
 
 
 class MergeConfig(Strict):
@@ -189,9 +208,46 @@ class MergeConfig(Strict):
         """`mask.scale`, or the method's own."""
         return self.mask.scale or self.merge.scale
 
+    @property
+    def budget(self) -> float | None:
+        """Bits an entry that masks may take; None: as many as they need, which is one at most."""
+        return self.mask.bits if self.mask.bits is not None and self.mask.bits < 1 else None
+
+    @property
+    def lossy(self) -> bool:
+        """Whether storing the merge loses something of what its method gives."""
+        return self.merge.tau != "fp32" or self.budget is not None
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """What `lambda: auto` tries, ascending."""
+        return tuple(sorted(set(self.mask.grid or GRID)))
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """The models whose lambda is to be found."""
+        if self.mask.lambda_ != "auto":
+            return ()
+        return tuple(model.name for model in self.models if model.lambda_ is None)
+
+    def settled(self, lambdas: Mapping[str, float]) -> MergeConfig:
+        """The same merge, with the lambda that was found for some models."""
+        models = [
+            model.model_copy(update={"lambda_": lambdas[model.name]}) if model.name in lambdas else model
+            for model in self.models
+        ]
+        return self.model_copy(update={"models": models})
+
     def lambda_of(self, model: ModelConfig) -> float:
-        """lambda of a model's mask."""
-        return self.mask.lambda_ if model.lambda_ is None else model.lambda_
+        """lambda of a model's mask.
+
+        Raises:
+            InputError: it is `auto` and was not found yet.
+        """
+        found = self.mask.lambda_ if model.lambda_ is None else model.lambda_
+        if found == "auto":
+            raise InputError(f"lambda of {model.name} is to be found first", do="settle the configuration (`settled`)")
+        return found
 
     @model_validator(mode="after")
     def _fits_together(self) -> MergeConfig:
@@ -201,7 +257,7 @@ class MergeConfig(Strict):
         if twice:
             problems.append(f"`models` need names of their own, got {', '.join(twice)} twice")
         method = self.merge.method
-        if self.mask.rule not in (None, self.rule):
+        if self.mask.rule not in (None, "budget", self.rule):
             problems.append(f"`mask.rule: {self.mask.rule}` does not fit {method}, which has {self.rule}")
         if METHODS[method].normalised and self.scale != "row":
             problems.append(f"`mask.scale: {self.scale}` does not fit {method}, whose vector needs row scales")
@@ -209,6 +265,26 @@ class MergeConfig(Strict):
         masked += ["mask"] if "lambda_" in self.mask.model_fields_set else []
         if masked and self.rule != "tall":
             problems.append(f"`lambda` ({', '.join(masked)}) is of the rule tall; {method} has {self.rule}")
+        problems += [*self._budget_problems(), *self._auto_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _budget_problems(self) -> Iterator[str]:
+        if (self.mask.rule == "budget") != (self.mask.bits is not None):
+            yield "`mask.rule: budget` and `mask.bits` go together"
+        if self.mask.rule == "budget" and self.rule != "tall":
+            yield f"`mask.rule: budget` is for methods of the rule tall; {self.merge.method} has {self.rule}"
+        if self.mask.rule == "budget" and self.scale == "model":
+            yield "`mask.scale: model` is known after the last mask, and `mask.rule: budget` weighs rows before"
+
+    def _auto_problems(self) -> Iterator[str]:
+        auto = self.mask.lambda_ == "auto"
+        if auto != (self.mask.prompts is not None):
+            yield "`mask.lambda: auto` and `mask.prompts` go together"
+        if self.mask.grid is not None and not auto:
+            yield "`mask.grid` is of `mask.lambda: auto`"
+        if auto and self.mask.rule == "budget":
+            yield "`mask.lambda: auto` looks for the best masks by the rule tall, not by a budget"
+        if auto and self.scale == "model":
+            yield "`mask.scale: model` is known after the last mask, and `mask.lambda: auto` compares models before"

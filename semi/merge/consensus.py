@@ -5,7 +5,7 @@ Every function takes the deltas as `ascending` gives them: N rows (n,), sorted a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import torch
@@ -58,12 +58,12 @@ def agreed(rows: Sequence[Tensor], *, mean: bool, zero_is_plus: bool) -> Tensor:
     """
     above, below = total([row.clamp(min=0) for row in rows]), total([row.clamp(max=0) for row in rows])
     ballot = above + below
-    plus = ballot >= 0 if zero_is_plus else ballot > 0
-    result = torch.where(plus, above, below)
+    plus, minus = _flags(torch.ge if zero_is_plus else torch.gt, ballot), _flags(torch.lt, ballot)
+    result = above * plus + below * minus
     if mean:
-        voters = total([torch.where(plus, row > 0, row < 0).float() for row in rows])
-        result /= voters.clamp_(min=1)
-    return result if zero_is_plus else result.masked_fill_(ballot == 0, 0)
+        voters = [total([_flags(sign, row) for row in rows]) for sign in (torch.gt, torch.lt)]
+        result /= (voters[0] * plus + voters[1] * minus).clamp_(min=1)
+    return result
 
 
 def largest(rows: Sequence[Tensor]) -> Tensor:
@@ -80,7 +80,8 @@ def best_subset(rows: Sequence[Tensor]) -> Tensor:
     """
     gain, value = _best_prefix(rows[::-1])
     other_gain, other = _best_prefix([-row for row in rows])
-    return torch.where(other_gain > gain, -other, value)
+    negative = _flags(torch.gt, other_gain, gain)
+    return value * (1 - negative) - other * negative
 
 
 def best_subset_of_magnitudes(magnitudes: Sequence[Tensor]) -> Tensor:
@@ -94,6 +95,11 @@ def _best_prefix(descending: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for k, row in enumerate(descending, 1):
         so_far += row.clamp(min=0)  # what is not positive adds nothing and costs gain: k grows
         gain = so_far * k**-0.5  # its square could underflow
-        better = gain > best
-        best, value = torch.where(better, gain, best), torch.where(better, so_far / k, value)
+        better = _flags(torch.gt, gain, best)
+        best, value = torch.maximum(gain, best), so_far / k * better + value * (1 - better)
     return best, value
+
+
+def _flags(compare: Callable[..., Tensor], x: Tensor, other: Tensor | float = 0) -> Tensor:
+    """A comparison as 0 and 1 in the dtype of x: to multiply by these is several times as fast as torch.where."""
+    return compare(x, other, out=torch.empty_like(x))

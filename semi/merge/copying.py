@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from semi.artifacts.files import write_bytes
-from semi.merge.artifact import FILES, ROWS
+from semi.merge.artifact import FILES
 from semi.merge.checkpoint import Checkpoint
+from semi.merge.description import ROWS
 from semi.merge.header import FLOATS, TensorInfo, itemsize
 from semi.merge.inventory import Inventory, blocks_of
 from semi.merge.lora import LoraAdapter, LowRank

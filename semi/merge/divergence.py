@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from semi.errors import ArtifactError
 from semi.merge.artifact import Artifact
-from semi.merge.inventory import Inventory
+from semi.merge.inventory import BLOCK, Inventory, blocks_of
 from semi.merge.origin import load_base
 from semi.merge.restore import restore
 
@@ -33,15 +32,65 @@ class Divergence:
     tokens: int
 
 
-def compare(original: Sequence[Tensor], restored: Sequence[Tensor]) -> Divergence:
+def compare(original: Iterable[Tensor], restored: Iterable[Tensor]) -> Divergence:
     """From the logits of the same texts, each (tokens, vocabulary)."""
-    one, other = torch.cat(list(original)).double(), torch.cat(list(restored)).double()
-    nats = kl_div(log_softmax(other, -1), log_softmax(one, -1), reduction="batchmean", log_target=True).item()
-    agreement = (one.argmax(-1) == other.argmax(-1)).double().mean().item()
-    return Divergence(max(0.0, nats), agreement, len(one))  # rounding can leave it a little below zero
+    nats, agreed, tokens = 0.0, 0, 0
+    for one, other in zip(original, restored, strict=True):
+        p, q = log_softmax(one.double(), -1), log_softmax(other.double(), -1)
+        nats += kl_div(q, p, reduction="sum", log_target=True).item()
+        agreed += int((one.argmax(-1) == other.argmax(-1)).sum())
+        tokens += len(one)
+    return Divergence(max(0.0, nats / tokens), agreed / tokens, tokens)  # rounding can leave it a little below zero
 
 
-@torch.no_grad()
+class Prompted:
+    """The base's language model in float32, whose tensors are replaced, and texts for it. Encoders have no part in it.
+
+    Args:
+        folder: the base's, with its tokenizer.
+        prompts: texts.
+
+    Raises:
+        ArtifactError: the base is no causal language model, or has no tokenizer.
+    """
+
+    def __init__(self, folder: Path, prompts: Sequence[str]) -> None:
+        self._texts = [torch.tensor([ids]) for ids in _tokens(folder, prompts)]
+        self._model = load_base(folder, torch.float32).eval()
+
+    def put(self, key: str, pieces: Iterable[Tensor]) -> None:
+        """Replace a tensor by pieces (rows, columns) of it.
+
+        Raises:
+            ArtifactError: the model has no such parameter.
+        """
+        try:
+            parameter = self._model.get_parameter(key).data
+        except AttributeError as error:
+            raise ArtifactError(
+                f"{key} is no parameter of the base's model",
+                expected="each tensor of the base under its name in transformers",
+                do="compare exported models instead (semi merge export)",
+            ) from error
+        at = 0
+        for piece in pieces:
+            parameter[at : at + len(piece)] = piece.view(-1, *parameter.shape[1:])
+            at += len(piece)
+
+    @torch.no_grad()
+    def logits(self) -> Iterator[Tensor]:
+        """Of each text, (tokens, vocabulary)."""
+        for ids in self._texts:
+            yield self._model(ids).logits[0]
+
+
+def original(inventory: Inventory, name: str, key: str) -> Iterator[Tensor]:
+    """A model's own tensor by the base's key: float32 (rows, columns), in pieces, without rows beyond the base's."""
+    index, info = list(inventory.models).index(name), inventory.base.info(key)
+    for block in blocks_of(key, (info.rows, info.columns), BLOCK):
+        yield inventory.base.read(key, block.start, block.stop) + inventory.deltas(block)[index]
+
+
 def divergences(
     artifact: Artifact, inventory: Inventory, folder: Path, prompts: Sequence[str]
 ) -> dict[str, Divergence]:
@@ -59,41 +108,20 @@ def divergences(
     Raises:
         ArtifactError: the base is no causal language model, or has no tokenizer.
     """
-    model = load_base(folder, torch.float32).eval()
-    texts = [torch.tensor([ids]) for ids in _tokens(folder, prompts)]
+    asked = Prompted(folder, prompts)
+    merged = [entry.key for entry in artifact.of("merged", "rows")]
     found = {}
-    for index, name in enumerate(artifact.models):
+    for name in artifact.models:
         for entry in artifact.of("exact"):
             exact = artifact.exact(name)
-            _put(model, entry.key, [(exact if entry.key in exact.keys else inventory.base).read(entry.key)])
-        logits = []
-        for original in (True, False):
-            for entry in artifact.of("merged", "rows"):
-                _put(model, entry.key, _rows(artifact, inventory, index, entry.key, original=original))
-            logits.append([model(ids).logits[0] for ids in texts])
-        found[name] = compare(*logits)
+            asked.put(entry.key, [(exact if entry.key in exact.keys else inventory.base).read(entry.key)])
+        for key in merged:
+            asked.put(key, original(inventory, name, key))
+        logits = list(asked.logits())
+        for key in merged:
+            asked.put(key, (rows.float() for _, rows in restore(artifact, inventory.base, name, key)))
+        found[name] = compare(logits, asked.logits())
     return found
-
-
-def _rows(artifact: Artifact, inventory: Inventory, index: int, key: str, *, original: bool) -> Iterable[Tensor]:
-    """A merged tensor of the original, or as it is restored, piece by piece; further rows are left out."""
-    name = list(artifact.models)[index]
-    if not original:
-        return (rows.float() for _, rows in restore(artifact, inventory.base, name, key))
-    base = inventory.base
-    return (base.read(key, b.start, b.stop) + inventory.deltas(b)[index] for b in artifact.blocks(key))
-
-
-def _put(model: Any, key: str, pieces: Iterable[Tensor]) -> None:
-    try:
-        parameter = model.get_parameter(key).data
-    except AttributeError as error:
-        raise ArtifactError(
-            f"{key} is no parameter of the base's model",
-            expected="each tensor of the base under its name in transformers",
-            do="compare exported models instead (semi merge export)",
-        ) from error
-    torch.cat(list(pieces), out=parameter.view(parameter.shape[0], -1))
 
 
 def _tokens(folder: Path, prompts: Sequence[str]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -22,11 +22,13 @@ class Fidelity:
 
     Args:
         models: their names, in the order of the blocks' first dimension.
+        merged: how many of them, the first ones, the shared vector was made of; None: all. Their signs are compared.
     """
 
-    def __init__(self, models: Sequence[str]) -> None:
+    def __init__(self, models: Sequence[str], merged: int | None = None) -> None:
         self.models = tuple(models)
         n = len(self.models)
+        self._merged = n if merged is None else merged
         self._entries = 0
         self._conflicts = 0
         self._sums = torch.zeros(n, 4, dtype=torch.float64)  # tau^2, (tau - delta)^2, delta^2, tau delta
@@ -35,26 +37,30 @@ class Fidelity:
 
     def add(self, tau: Tensor, code: Code, scales: Tensor | None = None) -> None:
         """A block: float32 (N, rows, columns), its code, and row scales (N, rows) or none."""
-        rows, columns = tau.shape[1:]
-        step = max(1, _TILE // max(1, columns))
-        for start in range(0, rows, step):
-            tile = slice(start, start + step)
+        for tile in row_tiles(tau):
             part = Code(code.shared[tile], None if code.masks is None else code.masks[:, tile])
             back = [part.delta(i, None if scales is None else scales[i, tile]) for i in range(len(tau))]
             self._add(tau[:, tile].flatten(1), torch.stack(back).flatten(1))
 
+    def compare(self, tau: Tensor, delta: Tensor) -> None:
+        """A block, and what comes back of it: float32 (N, rows, columns), twice."""
+        for tile in row_tiles(tau):
+            self._add(tau[:, tile].flatten(1), delta[:, tile].flatten(1))
+
     def _add(self, tau: Tensor, delta: Tensor) -> None:
         """(N, n), twice."""
-        finite = tau.isfinite() & delta.isfinite()
-        if not finite.all():
+        sums = _sums(tau, delta)
+        if not sums.isfinite().all():  # to look at every entry would take as long as all the rest
+            finite = tau.isfinite() & delta.isfinite()
             self._not_finite += (~finite).sum(1)
             tau, delta = tau.where(finite, 0), delta.where(finite, 0)
-        residual = tau - delta
-        terms = (tau * tau, residual * residual, delta * delta, tau * delta)
-        self._sums += torch.stack([row_sums(term) for term in terms], dim=1)
+            sums = _sums(tau, delta)
+        self._sums += sums
         self._entries += tau.shape[1]
-        self._conflicts += int(((tau.amax(0) > 0) & (tau.amin(0) < 0)).sum())
-        support = (delta != 0).float()
+        if self._merged:
+            voters = tau[: self._merged]
+            self._conflicts += int(((voters.amax(0) > 0) & (voters.amin(0) < 0)).sum())
+        support = torch.ne(delta, 0, out=torch.empty_like(delta))  # as 0 and 1
         self._shared_support += (support @ support.T).long()  # exact: a tile has fewer than 2**24 entries
 
     def merge(self, other: Fidelity) -> None:
@@ -88,6 +94,7 @@ class Fidelity:
         """All that was added up, for JSON; `restore` gives it back exactly."""
         return {
             "models": list(self.models),
+            "merged": self._merged,
             "entries": self._entries,
             "conflicts": self._conflicts,
             "sums": self._sums.tolist(),
@@ -98,7 +105,7 @@ class Fidelity:
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Self:
         """From what `state` gave."""
-        fidelity = cls(state["models"])
+        fidelity = cls(state["models"], state["merged"])
         fidelity._entries, fidelity._conflicts = state["entries"], state["conflicts"]
         fidelity._sums = torch.tensor(state["sums"], dtype=torch.float64)
         fidelity._not_finite = torch.tensor(state["not_finite"], dtype=torch.int64)
@@ -110,7 +117,7 @@ class Fidelity:
 
         * `residual`: ||tau_i - delta_i||^2 / ||tau_i||^2, `cosine` of the two, `density`: share of entries that the
           model gets something for, `not_finite`: entries with NaN or Inf.
-        * `sign_conflict`: share of entries where deltas of some models are positive and those of others negative.
+        * `sign_conflict`: share of entries where some merged models' deltas are positive and others' negative.
         * `mask_overlap`: Jaccard index of the entries that each two models get.
         """
         own = self._shared_support.diagonal().tolist()
@@ -135,6 +142,20 @@ class Fidelity:
             "sign_conflict": _ratio(self._conflicts, self._entries),
             "mask_overlap": overlap,
         }
+
+
+def row_tiles(tau: Tensor) -> Iterator[slice]:
+    """Rows of a block (N, rows, columns), a few at a time, so that their products stay in the cache."""
+    rows, columns = tau.shape[1:]
+    step = max(1, _TILE // max(1, columns))
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def _sums(tau: Tensor, delta: Tensor) -> Tensor:
+    """tau^2, (tau - delta)^2, delta^2 and tau delta of each model: float32 (N, n), twice -> float64 (N, 4)."""
+    residual = tau - delta
+    terms = (tau * tau, residual * residual, delta * delta, tau * delta)
+    return torch.stack([row_sums(term) for term in terms], dim=1)
 
 
 def _ratio(part: float, whole: float) -> float | None:

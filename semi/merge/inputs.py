@@ -16,11 +16,15 @@ from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig, ModelConfig
 from semi.merge.lora import LoraAdapter
 from semi.merge.matching import Model
+from semi.weights import BESIDE
 
 BASE = "base"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json")
 """Endings of the files that hold parameters, or say which file holds which."""
+_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_UNREAD = ["*/*.safetensors", "consolidated*.safetensors"]
+"""Weights that are no part of a transformers folder: those of folders in it, and the same ones in another format."""
 _PIECE = 1 << 20
 
 
@@ -110,25 +114,31 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
 
 
 def find_folder(name: str) -> Path:
-    """A folder by its path, or by its id on the hub, from which it is fetched unless it lies in the hub's own cache.
+    """A folder by its path, or by its id on the hub: OWNER/NAME, or OWNER/NAME@REVISION.
+
+    Of the hub's folder only weights in safetensors, configuration and tokenizer are fetched, into the hub's own cache,
+    where a next time finds what has not changed, or all of it without a network.
 
     Raises:
-        ArtifactError: there is neither.
+        ArtifactError: there is neither, or it can be had neither from the hub nor whole from its cache.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+    match = _HUB_ID.fullmatch(name)
+    if match is None or name.startswith("."):
         raise ArtifactError(f"there is no folder {name}", do="check the path; a hub id is OWNER/NAME")
     from huggingface_hub import snapshot_download
 
+    wanted: dict[str, Any] = {"allow_patterns": ["*.safetensors", *BESIDE], "ignore_patterns": _UNREAD}
     try:
-        return Path(snapshot_download(name, ignore_patterns=[f"*{end}" for end in _WEIGHTS[1:-1]]))
+        return Path(snapshot_download(match["id"], revision=match["revision"], **wanted))
     except Exception as error:  # the hub's client raises whatever the network led it into
         raise ArtifactError(
             f"there is no folder {name}, and nothing of that name can be fetched from the hub",
             got=(str(error) or type(error).__name__).splitlines()[0],
-            do="check the name, or give a folder of safetensors",
+            expected="a folder, or OWNER/NAME of one that can be reached or lies whole in the hub's cache",
+            do="check the name, the network and HF_HUB_OFFLINE; a private one needs HF_TOKEN",
         ) from error
 
 

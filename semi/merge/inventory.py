@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semi.errors import ArtifactError, InputError
 from semi.merge.checkpoint import Checkpoint, first_ten
-from semi.merge.config import MergeConfig
+from semi.merge.config import MergeConfig, Mmer, Ties
 from semi.merge.header import FLOATS, TensorInfo
 from semi.merge.lora import LoraAdapter, LowRank
 from semi.merge.matching import Model, match_keys
@@ -69,12 +69,14 @@ class Sizes:
         read: bytes of one pass over them, the base's and all models'.
         write: bytes of the result at most: vector in fp32, masks, scales, exact tensors and what is kept.
         kept: bytes that are copied as they are: encoders and connectors.
+        vector: bytes of the shared vector, of `write`.
     """
 
     elements: int
     read: int
     write: int
     kept: int
+    vector: int
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ class Inventory:
     def sizes(self, config: MergeConfig) -> Sizes:
         """For a plan, from headers alone."""
         kept = sum(self.models[name].info(key).nbytes for name, keys in self.kept.items() for key in keys)
-        elements, read, write = 0, 0, kept
-        bits = 0 if config.rule == "none" else 2 if config.merge.method == "ternary" else 1
+        elements, read, write, vector = 0, 0, kept, 0
+        bits = {"none": 0, "ternary": 2}.get(config.rule, 1)
         for entry in self.entries.values():
             base, own = self.base.info(entry.key), [self.models[name].info(key) for name, key in entry.names.items()]
             if entry.kind == "exact":
@@ -152,10 +154,23 @@ class Inventory:
             count = base.rows * base.columns
             elements += count
             read += base.nbytes + sum(info.nbytes for info in own)
-            write += 4 * count + len(self.models) * -(-count * bits // 8)
+            vector += _vector_bytes(config, len(self.models), count, base.rows)
+            write += len(self.models) * -(-count * bits // 8)
             write += 4 * len(self.models) * {"none": 0, "row": base.rows, "model": 1}[config.scale]
             write += sum(info.nbytes * (info.rows - base.rows) // info.rows for info in own if _extends(info, base))
-        return Sizes(elements, read, write, kept)
+        return Sizes(elements, read, write + vector, kept, vector)
+
+
+def _vector_bytes(config: MergeConfig, models: int, count: int, rows: int) -> int:
+    """Bytes of a shared vector at most: whole, or the bits of its support and what trimming leaves of the models."""
+    values = {"fp32": 4 * count, "bf16": 2 * count, "nf4": -(-count // 2)}[config.merge.tau]
+    # Blocks of `nf4` are filled up and have a row at least.
+    scales = count // 32 + 3 * rows if config.merge.tau == "nf4" else 0
+    if not isinstance(config.merge, Ties | Mmer):
+        return values + scales
+    # Thresholds round up, and blocks, of a row at least, fill up a byte.
+    sparse = math.ceil(models * config.merge.trim * values) + 4 * models + count // 8 + rows
+    return min(values, sparse) + scales
 
 
 def take_inventory(base: Checkpoint, models: Mapping[str, Model], config: MergeConfig) -> Inventory:
@@ -175,7 +190,8 @@ def take_inventory(base: Checkpoint, models: Mapping[str, Model], config: MergeC
     names = [model.name for model in config.models]
     if sorted(models) != sorted(names):
         raise InputError("other models than the configuration's", got=", ".join(models), expected=", ".join(names))
-    matchings = {model.name: match_keys(base, models[model.name], model) for model in config.models}
+    named = config.verify.require_all_keys
+    matchings = {model.name: match_keys(base, models[model.name], model, named=named) for model in config.models}
     problems = [problem for matching in matchings.values() for problem in matching.problems]
     notes = [note for matching in matchings.values() for note in matching.notes]
     entries: dict[str, Entry] = {}

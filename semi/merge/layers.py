@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -84,7 +85,7 @@ class DenseLayer:
 
 
 class MaskedLayer:
-    """A linear layer on a 4-bit base: deq(W0) + m s tau is made on the fly and never kept.
+    """A linear layer on a 4-bit base: deq(W0) + m s tau is made on the fly and never kept; residuals stay sparse.
 
     Args:
         module: the base's layer; tau was taken against theta_0, not against what its 4 bits decode to.
@@ -102,7 +103,15 @@ class MaskedLayer:
         step = self._weight.steps.get(modality)
         if step is None:
             return fused_lora(x, self._module.weight, bias=bias)
-        return masked_nf4_linear(x, self._module.weight, step.tau, step.mask, bias=bias, scale=step.scale)
+        result = masked_nf4_linear(x, self._module.weight, step.tau, step.mask, bias=bias, scale=step.scale)
+        return result if step.residual is None else result + _sparse_linear(x, step.residual)
+
+
+def _sparse_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T for a sparse float32 weight (d_out, d_in), in the data type of x."""
+    flat = x.reshape(-1, x.shape[-1]).float()
+    product: Tensor = torch.sparse.mm(weight, flat.T)
+    return product.T.reshape(*x.shape[:-1], -1).to(x.dtype)
 
 
 def make_layer(module: nn.Module, weights: Mapping[str, Weights], cache: WeightCache, name: str) -> Layer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from semi.merge.checkpoint import HEAD, Checkpoint
+from semi.merge.checkpoint import HEAD, Checkpoint, first_ten
 from semi.merge.config import ModelConfig
 from semi.merge.lora import LoraAdapter, LowRank
 
@@ -32,11 +32,17 @@ class Matching:
     notes: tuple[str, ...]
 
 
-def match_keys(base: Checkpoint, model: Model, config: ModelConfig) -> Matching:
+def match_keys(base: Checkpoint, model: Model, config: ModelConfig, *, named: bool = True) -> Matching:
     """Give each key of a model its place: in the base, among what `keep` names, or among the problems.
 
     A key is in the base under its name without `llm_prefix`, under its whole name, or, where a prefix was taken off,
     behind "model.". A full model must have all of the base's keys, an adapter need not.
+
+    Args:
+        base: the base.
+        model: a model, opened with its prefix.
+        config: of the model.
+        named: `verify.require_all_keys`; without it, a key outside the base is kept though `keep` does not name it.
     """
     names: dict[str, str] = {}
     outside: list[str] = []
@@ -58,6 +64,8 @@ def match_keys(base: Checkpoint, model: Model, config: ModelConfig) -> Matching:
         return Matching(names, (), (f"{config.name} {what}",), ())
 
     kept = [key for key in outside if any(_begins(model, key, start) for start in config.keep)]
+    unnamed = [] if named else [key for key in outside if key not in kept and key != HEAD]
+    kept = sorted([*kept, *unnamed])
     problems += [f"{key} is in neither the base nor `keep`" for key in outside if key not in kept and key != HEAD]
     if HEAD in outside and HEAD not in kept:
         problems.append(f"has {HEAD}, which the base ties to its embeddings or lacks: `keep` it, or tie it")
@@ -66,11 +74,13 @@ def match_keys(base: Checkpoint, model: Model, config: ModelConfig) -> Matching:
         tied = f"lacks {HEAD}, tied to its embeddings or absent, of which the base has its own"
         problems += [tied if key == HEAD else f"lacks {key}" for key in base.keys if key not in names]
     idle = [start for start in config.keep if not any(_begins(model, key, start) for key in outside)]
+    notes = [f"`keep` {start} begins no key outside the base" for start in idle]
+    notes += [f"{len(unnamed):,} tensors are kept that `keep` does not name: {first_ten(unnamed)}"] if unnamed else []
     return Matching(
         names,
         tuple(kept),
         tuple(f"{config.name}: {problem}" for problem in problems),
-        tuple(f"{config.name}: `keep` {start} begins no key outside the base" for start in idle),
+        tuple(f"{config.name}: {note}" for note in notes),
     )
 
 

@@ -10,7 +10,9 @@ from semi.errors import InputError
 
 MethodName = Literal["task_arithmetic", "ties", "dare", "emr", "tall", "mmer", "optimal", "ternary"]
 Aggregation = Literal["dis-mean", "mean", "sum"]
+MaskRule = Literal["tall", "agreement", "ternary"]
 Tie = Literal["none", "plus"]
+Tau = Literal["fp32", "bf16", "nf4"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Method:
 
     aggregations: tuple[Aggregation, ...] = ()
     keeps: Literal["trim", "random"] | None = None
-    mask: Literal["tall", "agreement", "ternary"] | None = None
+    mask: MaskRule | None = None
     normalised: bool = False
 
 
@@ -56,6 +58,7 @@ class MethodSettings:
         tie: what a sum of zero elects: nobody, or plus as in mergekit.
         lambdas: for each model the factor of its mask's rule, larger for sparser masks; None is 1 for all.
         share: of DARE, the share of entries that its random choice keeps, by which the rest is scaled up.
+        tau: how the shared vector is stored (`semi.merge.lossy`); masks are made for what comes back of it.
 
     Raises:
         InputError: an unknown name, a number out of range, or a setting that the method does not have.
@@ -67,6 +70,7 @@ class MethodSettings:
     tie: Tie = "none"
     lambdas: tuple[float, ...] | None = None
     share: float = 1.0
+    tau: Tau = "fp32"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -80,6 +84,8 @@ class MethodSettings:
             raise InputError("alpha does not fit the method", got=self.alpha, expected=expected)
         if self.tie not in get_args(Tie):
             raise InputError("there is no such rule for ties", got=self.tie, expected=", ".join(get_args(Tie)))
+        if self.tau not in get_args(Tau):
+            raise InputError("the shared vector cannot be stored so", got=self.tau, expected=", ".join(get_args(Tau)))
         if not all(0 <= factor < math.inf for factor in self.lambdas or ()):
             raise InputError("a lambda of the masks is out of range", got=self.lambdas, expected="0 or more, finite")
         if not 0 < self.share <= 1:

@@ -12,6 +12,7 @@ from semi.merge.config import MergeConfig
 from semi.merge.inputs import Inputs, open_inputs
 from semi.merge.inventory import Inventory, take_inventory
 from semi.merge.lora import LoraAdapter
+from semi.merge.search import readings
 from semi.merge.statistics import passes
 
 RUNTIME = 208 << 20
@@ -43,7 +44,7 @@ def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
             found = kinds.setdefault(entry.kind, {"tensors": 0, "entries": 0})
             found["tensors"] += 1
             found["entries"] += math.prod(inventory.base.info(entry.key).shape)
-        times = passes(config) + 1
+        times = passes(config) + readings(config) + (config.budget is not None) + 1
         return {
             "method": config.merge.method,
             "models": list(inventory.models),
@@ -58,8 +59,16 @@ def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
                 "allowed": config.io.max_memory,
                 "prefetch": prefetches(inventory, config),
             },
-            "notes": list(inventory.notes),
+            "notes": [*inventory.notes, *_notes(inventory, config)],
         }
+
+
+def _notes(inventory: Inventory, config: MergeConfig) -> list[str]:
+    if not config.unsettled:
+        return []
+    shapes = [inventory.base.info(entry.key).shape for entry in inventory.of("merged", "rows")]
+    held = 2 * _FLOAT * sum(math.prod(shape) for shape in shapes)
+    return [f"lambda: auto holds the base and the shared vector in memory, {_mb(held)} beside io.max_memory"]
 
 
 def memory_needed(inventory: Inventory, config: MergeConfig, *, ahead: bool) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from semi.merge.artifact import ROWS, Artifact, MergedTensor
+from semi.merge.artifact import Artifact
 from semi.merge.checkpoint import Checkpoint
+from semi.merge.codes import Code
+from semi.merge.description import ROWS, MergedTensor
 from semi.merge.header import FLOATS
 from semi.merge.inventory import Block
 from semi.merge.writer import Source
@@ -20,13 +22,73 @@ def add(base: Tensor, delta: Tensor) -> Tensor:
 
     Args:
         base: float32 (...).
-        delta: s m v, float32 (...).
+        delta: float32 (...).
     """
     return torch.where(delta == 0, base, base + delta)
 
 
+def deltas(artifact: Artifact, key: str, models: Sequence[str] | None = None) -> Iterator[tuple[Block, Tensor]]:
+    """What models get of one merged tensor: s m v, and the residual of one that was added later.
+
+    Args:
+        artifact: the merge.
+        key: a tensor that is merged.
+        models: whose; None: of all, in the order of `artifact.models`.
+
+    Yields:
+        Blocks in order, and float32 (N, rows, columns).
+
+    Raises:
+        InputError: there is no such model or tensor, or the tensor is exact.
+        ArtifactError: a file has become shorter.
+    """
+    for block, code, own in _one_by_one(artifact, key, models):
+        found = torch.empty(len(models or artifact.models), *code.shared.shape)
+        for i, delta in enumerate(own):
+            found[i] = delta
+        yield block, found
+
+
+def supports(artifact: Artifact, key: str) -> Iterator[tuple[Block, Tensor, Tensor]]:
+    """Which entries of one merged tensor models get anything for, in less memory than `deltas` takes.
+
+    Yields:
+        Blocks in order, the shared vector, float32 (rows, columns), and bool (N, rows, columns).
+
+    Raises:
+        InputError, ArtifactError: as `deltas`.
+    """
+    for block, code, own in _one_by_one(artifact, key):
+        found = torch.empty(len(artifact.models), *code.shared.shape, dtype=torch.bool)
+        for i, delta in enumerate(own):
+            torch.ne(delta, 0, out=found[i])
+        yield block, code.shared, found
+
+
+def _one_by_one(
+    artifact: Artifact, key: str, models: Sequence[str] | None = None
+) -> Iterator[tuple[Block, Code, Iterator[Tensor]]]:
+    """Blocks of one merged tensor, their code, and what each model gets of it; all of these must be asked for."""
+    models = list(artifact.models) if models is None else models
+    scales = [artifact.scales(model, key) for model in models]
+    residuals = [artifact.residual(model, key) for model in models]
+    for block, code in artifact.code(key, models):
+        yield block, code, _own_parts(block, code, scales, residuals)
+
+
+def _own_parts(
+    block: Block,
+    code: Code,
+    scales: Sequence[Tensor | None],
+    residuals: Sequence[Iterator[tuple[Block, Tensor]] | None],
+) -> Iterator[Tensor]:
+    for i, (scale, residual) in enumerate(zip(scales, residuals, strict=True)):
+        delta = code.delta(i, None if scale is None else scale[block.start : block.stop])
+        yield delta if residual is None else delta + next(residual)[1]
+
+
 def restore(artifact: Artifact, base: Checkpoint, model: str, key: str) -> Iterator[tuple[Block, Tensor]]:
-    """theta_0 + s m v of one merged tensor: computed in float32, rounded once to the base's data type.
+    """theta_0 + s m v, and a residual, of one merged tensor: computed in float32, rounded once to the base's data type.
 
     Args:
         artifact: the merge.
@@ -42,9 +104,7 @@ def restore(artifact: Artifact, base: Checkpoint, model: str, key: str) -> Itera
         ArtifactError: a file has become shorter.
     """
     dtype = FLOATS[base.info(key).dtype]
-    scales = artifact.scales(model, key)
-    for block, code in artifact.code(key, [model]):
-        delta = code.delta(0, None if scales is None else scales[block.start : block.stop])
+    for block, [delta] in deltas(artifact, key, [model]):
         yield block, add(base.read(key, block.start, block.stop), delta).to(dtype)
 
 

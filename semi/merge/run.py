@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from semi.artifacts import OutputFolder, open_output, write_json
+from semi.artifacts import OutputFolder, open_output, sha256_of, write_json
 from semi.merge.artifact import FORMAT, KIND, MERGE
+from semi.merge.budget import Limit, bits_to_spend, find_limits
 from semi.merge.config import MergeConfig
 from semi.merge.copying import copy_files, copy_tensors
+from semi.merge.description import describe_model, hashes_of, kept_names
 from semi.merge.encoding import Encoder
-from semi.merge.inputs import BASE, Inputs, open_inputs, settings
+from semi.merge.inputs import BASE, Inputs, find_folder, open_inputs, settings
 from semi.merge.inventory import BLOCK, Inventory, take_inventory
 from semi.merge.journal import Journal
 from semi.merge.plan import disk_needed, prefetches, require_disk, require_memory
 from semi.merge.reading import DeltaReader
+from semi.merge.search import read_prompts, readings, search_lambdas
 from semi.merge.sink import Sink
 from semi.merge.statistics import Statistics, passes, take_statistics
 
@@ -47,17 +50,25 @@ def run_merge(
         advance: told how far the stage is.
 
     Returns:
-        The manifest's info: "configuration", "certificate" (`Fidelity.report`), "notes".
+        The manifest's info: "configuration", "certificate" (`Fidelity.report`), "lossless" where storing loses
+        something (the same figures without that loss), "notes".
 
     Raises:
         ArtifactError: an input is missing, damaged or does not fit; names all problems.
-        InputError: too little memory is allowed, a delta is not finite, or an input changed meanwhile.
+        InputError: too little memory is allowed, a delta is not finite, an input changed meanwhile, lambda is to be
+            found and there are no prompts, or a budget of bits is too small for anything.
         OutputError: the folder is taken, or the disk is too small.
     """
     with open_inputs(config) as inputs:
         inventory = take_inventory(inputs.base, inputs.models, config)
         require_memory(inventory, config)
-        with open_output(out, kind=KIND, config=inputs.describe(config), force=force) as folder:
+        if config.budget is not None:
+            bits_to_spend(inventory, config)  # refuses one that is too small
+        described = inputs.describe(config)
+        if config.mask.prompts is not None:
+            read_prompts(config.mask.prompts)
+            described["prompts"] = sha256_of(Path(config.mask.prompts).expanduser())
+        with open_output(out, kind=KIND, config=described, force=force) as folder:
             require_disk(disk_needed(inventory, inputs, config), folder.path)
             with Journal(folder.path / JOURNAL) as journal:
                 if not config.io.resume:
@@ -77,26 +88,32 @@ class _Run:
         journal: Journal,
         advance: Advance,
     ) -> None:
-        self._inputs, self._inventory, self._config = inputs, inventory, config
+        self._inputs, self._inventory = inputs, inventory
+        self._given = self._config = config  # the one as it was given, the other with its lambdas settled
         self._folder, self._journal, self._advance = folder, journal, advance
 
     def go(self) -> dict[str, Any]:
         hashes = self._once("hashes", self._hash)
         statistics = Statistics.restore(self._once("statistics", self._take_statistics))
+        search = self._once("search", lambda: self._search(statistics)) if self._config.unsettled else None
+        self._config = config = self._given.settled(search["found"] if search else {})
+        limits = self._once("limits", lambda: self._find_limits(statistics)) if config.budget is not None else []
         lines = [line for line in self._journal.lines if "tensor" in line]
-        with Sink(self._folder.path, self._config, [line["files"] for line in lines]) as sink:
-            encoder = Encoder(self._inventory, self._config, statistics, lines[-1] if lines else None)
+        with Sink(self._folder.path, config, [line["files"] for line in lines]) as sink:
+            state = lines[-1] if lines else None
+            encoder = Encoder(self._inventory, config, statistics, [Limit(*limit) for limit in limits], state)
             lines += self._encode(encoder, sink, done={line["tensor"] for line in lines})
             self._tell("Writing files")
             files = sink.finish(encoder.scales)
         self._tell("Copying")
-        files += copy_tensors(self._inventory, self._folder.path, self._config.io.shard)
+        files += copy_tensors(self._inventory, self._folder.path, config.io.shard)
         files += copy_files(self._inputs.copied, self._folder.path)
-        write_json(self._folder.path / MERGE, self._description(hashes, lines))
+        searched = {"search": search} if search else {}
+        write_json(self._folder.path / MERGE, self._description(hashes, lines) | searched)
         self._inputs.require_unchanged()
         info = {
-            "configuration": settings(self._config),
-            "certificate": encoder.certificate(),
+            "configuration": settings(self._given),
+            **encoder.certificates(),
             "notes": list(self._inventory.notes),
         }
         self._tell("Hashing the result")
@@ -121,6 +138,17 @@ class _Run:
             return Statistics({}, {}).state()
         reader = self._reader("Measuring", passes(self._config))
         return take_statistics(self._inventory, self._config, reader).state()
+
+    def _search(self, statistics: Statistics) -> dict[str, Any]:
+        config, file = self._config, str(self._config.mask.prompts)
+        told = self._stage("Finding lambda", readings(config) * self._inventory.sizes(config).read)
+        folder = find_folder(config.base_model)
+        found = search_lambdas(self._inventory, config, statistics, folder, read_prompts(file), told)
+        return {"file": file, "sha256": sha256_of(Path(file).expanduser())} | found
+
+    def _find_limits(self, statistics: Statistics) -> list[list[int]]:
+        limits = find_limits(self._inventory, self._config, statistics, self._reader("Weighing rows", 1))
+        return [[limit.bucket, limit.left] for limit in limits]
 
     def _encode(self, encoder: Encoder, sink: Sink, done: set[str]) -> list[dict[str, Any]]:
         """Encode the tensors that are not done; lines of the journal, which hears of them a batch at a time."""
@@ -170,39 +198,16 @@ class _Run:
             info = inventory.base.info(key)
             own = codecs.get(key, {})
             entries[key] = {"kind": entry.kind, "shape": list(info.shape), "dtype": info.dtype, **own}
-        models = [
-            {
-                "name": model.name,
-                "path": model.path,
-                "adapter": model.adapter,
-                "lambda": config.lambda_of(model),
-                "files": _hashes_of(hashes, f"models.{model.name}"),
-                "names": self._own_names(model.name),
-            }
-            for model in config.models
-        ]
-        kept = {
-            name: [inventory.models[name].info(key).stored for key in keys] for name, keys in inventory.kept.items()
-        }
+        models = [describe_model(model, config, inventory, hashes) for model in config.models]
         return {
             "format": FORMAT,
             "block": BLOCK,
-            "tau": "fp32",
+            "tau": config.merge.tau,
             "method": config.merge.method,
             "rule": config.rule,
             "scale": config.scale,
-            "base": {"id": config.base_model, "files": _hashes_of(hashes, BASE), "tied": inventory.base.tied},
+            "base": {"id": config.base_model, "files": hashes_of(BASE, hashes), "tied": inventory.base.tied},
             "models": models,
             "entries": entries,
-            "kept": kept,
+            "kept": {name: kept_names(name, inventory) for name in inventory.models},
         }
-
-    def _own_names(self, name: str) -> dict[str, str]:
-        """What a model calls tensors of the base, where that differs."""
-        model, found = self._inventory.models[name], self._inventory.entries.values()
-        stored = {entry.key: model.info(entry.names[name]).stored for entry in found if name in entry.names}
-        return {key: own for key, own in stored.items() if own != key}
-
-
-def _hashes_of(hashes: Mapping[str, str], label: str) -> dict[str, str]:
-    return {name.removeprefix(f"{label}/"): sha for name, sha in hashes.items() if name.startswith(f"{label}/")}

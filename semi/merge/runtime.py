@@ -58,6 +58,7 @@ class DecoupledModel:
                 do="export each modality instead (semi merge export)",
             )
         self.model, self.modalities = model, tuple(modalities)
+        self._weights = {f"{name}.{part}": weights[key] for name, _, keys in layers for part, key in keys.items()}
         self._cache = WeightCache(cache)
         self._set(Route(TEXT))
         for name, module, keys in layers:
@@ -132,6 +133,16 @@ class DecoupledModel:
                 "the merge has no modality of that name", got=modality, expected=", ".join(self.modalities)
             )
         return self.modalities.index(modality)
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter as `use` says; `model.get_parameter` gives the base's.
+
+        Args:
+            name: as in `model.named_parameters()`.
+        """
+        modality, base = self._route.modalities[0], self.model.get_parameter(name)
+        weights = self._weights.get(name)
+        return base if weights is None or not weights.changed(modality) else weights.of(modality, base)
 
     @contextmanager
     def routing(self, modality_ids: Tensor) -> Iterator[None]:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from semi.merge import bits
-from semi.merge.artifact import SIGN, SUPPORT, VALUES, MaskCodec, VectorCodec
 from semi.merge.codes import Code
 from semi.merge.config import MergeConfig
+from semi.merge.description import ABSMAX, KINDS, SIGN, SUPPORT, VALUES, MaskCodec, VectorCodec
+from semi.merge.lossy import FORMS, absmax
 from semi.merge.writer import TensorFile
 
 _SHARED = "shared"
-_FLOAT = 4
 
 
 class Sink:
@@ -32,7 +33,7 @@ class Sink:
 
     def __init__(self, folder: Path, config: MergeConfig, records: Sequence[Mapping[str, Any]] = ()) -> None:
         self._models = [model.name for model in config.models]
-        self._config = config
+        self._config, self._form = config, FORMS[config.merge.tau]
         stems: dict[str, int | None] = {_SHARED: config.io.shard}
         if config.rule != "none":
             stems |= {f"masks-{name}": config.io.shard for name in self._models}
@@ -50,19 +51,26 @@ class Sink:
     def add(self, key: str, code: Code, scales: Tensor | None) -> None:
         """The next block of a tensor: its code, and row scales (N, rows) or None.
 
+        Args:
+            key: the tensor.
+            code: its vector is what comes back when it is stored (`semi.merge.lossy.rounded`).
+            scales: float32.
+
         Raises:
             OutputError: the disk is full or the place cannot be written to.
         """
-        # In numpy: torch selects by 64-bit indices, twice the memory of the block and three times as slow.
-        shared = code.shared.numpy().reshape(-1)
-        support = shared != 0
-        values = shared[support]
+        support = code.shared.numpy() != 0
+        values = bits.select(self._form.elements(code.shared.view(-1)), support.reshape(-1))
         self._counts.append((support.size, values.size))
-        self._files[_SHARED].append(key + SUPPORT, bits.pack(support))
-        self._files[_SHARED].append(key + VALUES, values.view(np.uint8).data)
+        self._files[_SHARED].append(key + SUPPORT, bits.pack(support.reshape(-1)))
+        self._files[_SHARED].append(key + VALUES, self._form.pack(values))
+        if self._form.tau == "nf4":
+            self._files[_SHARED].append(key + ABSMAX, absmax(code.shared.view(-1)).view(torch.uint8).numpy().data)
         for i, name in enumerate(self._models):
-            if code.masks is not None:
-                self._add_mask(name, key, code.masks[i].numpy().reshape(-1)[support])
+            if code.masks is not None and self._config.budget is not None:
+                self._add_rows(name, key, code.masks[i].numpy(), support)
+            elif code.masks is not None:
+                self._add_mask(name, key, bits.select(code.masks[i].numpy().reshape(-1), support.reshape(-1)))
             if scales is not None:
                 self._files[f"scales-{name}"].append(key, scales[i].numpy().tobytes())
 
@@ -123,34 +131,48 @@ class Sink:
         self._whole[name] &= bool(chosen.all())
         file.append(key, bits.pack(chosen))
         if self._config.rule == "ternary":
-            file.append(key + SIGN, bits.pack(mask[chosen] < 0))
+            file.append(key + SIGN, bits.pack(bits.select(mask, chosen) < 0))
+
+    def _add_rows(self, name: str, key: str, mask: NDArray[np.bool_], support: NDArray[np.bool_]) -> None:
+        """A model's mask, bool (rows, columns): the bits of those rows in which some entries are set and some not."""
+        file = self._files[f"masks-{name}"]
+        chosen, there = mask.sum(1), support.sum(1)
+        ones = chosen == there
+        mixed = (chosen > 0) & ~ones
+        self._whole[name] &= bool(ones.all())
+        file.append(key + KINDS, bits.pack(mixed) + bits.pack(ones))
+        file.append(key, bits.pack(mask[mixed][support[mixed]]))
 
     def _end_vector(self, key: str, shape: tuple[int, ...]) -> VectorCodec:
         file = self._files[_SHARED]
         support, values = key + SUPPORT, key + VALUES
         entries, kept = (sum(counts) for counts in zip((0, 0), *self._counts, strict=True))
-        if kept < entries and file.length(support) + _FLOAT * kept < _FLOAT * entries:
+        whole = sum(self._form.nbytes(count) for count, _ in self._counts)
+        if self._form.tau == "nf4":
+            file.end(key + ABSMAX, "BF16", (file.length(key + ABSMAX) // 2,))
+            shape = (whole,)
+        if kept < entries and file.length(support) + file.length(values) < whole:
             file.end(support, "U8", (file.length(support),))
-            file.end(values, "F32", (kept,))
+            file.end(values, self._form.dtype, (file.length(values),) if self._form.tau == "nf4" else (kept,))
             return "sparse"
         if kept < entries:
             for vector in self._dense(key):
-                file.append(key, vector.view(np.uint8).data)
+                file.append(key, self._form.pack(vector))
             file.drop(values)
-            file.end(key, "F32", shape)
+            file.end(key, self._form.dtype, shape)
         else:  # without zeros, the values are the vector
-            file.end(values, "F32", shape, stored=key)
+            file.end(values, self._form.dtype, shape, stored=key)
         file.drop(support)
         return "dense"
 
-    def _dense(self, key: str) -> Iterator[NDArray[np.float32]]:
-        """The blocks of a vector that was written as support and values: float32 (n,)."""
+    def _dense(self, key: str) -> Iterator[NDArray[np.generic]]:
+        """The blocks of a vector that was written as support and values: elements (n,)."""
         file = self._files[_SHARED]
         values = file.segments(key + VALUES)
         for (entries, kept), support in zip(self._counts, file.segments(key + SUPPORT), strict=True):
-            vector = np.zeros(entries, dtype=np.float32)
+            vector = np.full(entries, self._form.zero, dtype=self._form.element)
             if kept:
-                vector[bits.unpack(support, entries)] = np.frombuffer(next(values), dtype=np.float32)
+                vector[bits.unpack(support, entries)] = self._form.unpack(next(values), kept)
             yield vector
 
     def _end_mask(self, name: str, key: str) -> MaskCodec:
@@ -159,8 +181,12 @@ class Sink:
         file = self._files[f"masks-{name}"]
         if self._config.rule == "ternary":
             file.end(key + SIGN, "U8", (file.length(key + SIGN),))
+        by_rows = self._config.budget is not None
         if self._whole[name]:
             file.drop(key)
+            file.drop(key + KINDS)
             return "ones"
         file.end(key, "U8", (file.length(key),))
-        return "bits"
+        if by_rows:
+            file.end(key + KINDS, "U8", (file.length(key + KINDS),))
+        return "rows" if by_rows else "bits"

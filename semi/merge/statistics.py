@@ -93,7 +93,17 @@ def _thresholds(inventory: Inventory, method: Ties | Mmer, reader: DeltaReader) 
     for block in inventory.blocks():
         scopes.setdefault(_ALL if method.trim_scope == "global" else block.key, []).append(block)
     found: dict[str, Sequence[Threshold]] = {}
+    # A tensor of one block need not be read again, and the next one can be read ahead.
+    alone = {blocks[0]: scope for scope, blocks in scopes.items() if len(blocks) == 1}
+    for block, tau in _checked(inventory, reader, list(alone)):
+        counters = [Magnitudes(method.trim) for _ in inventory.models]
+        for counter, one in zip(counters, tau, strict=True):
+            counter.count(one)
+            counter.refine(one)
+        found[alone[block]] = [counter.threshold() for counter in counters]
     for scope, blocks in scopes.items():
+        if scope in found:
+            continue
         counters = [Magnitudes(method.trim) for _ in inventory.models]
         for _, tau in _checked(inventory, reader, blocks):
             for counter, one in zip(counters, tau, strict=True):

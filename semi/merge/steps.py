@@ -19,31 +19,41 @@ from semi_kernels import pack_mask, unpack_mask
 TextPolicy = Literal["merged", "base", "mean", "union"]
 """What tokens of no modality get: all of the shared vector; nothing; the mean of what the modalities get; or those of
 its entries that any modality gets. Where the vector has scales for each modality, `merged` and `union` take their mean,
-and where masks have signs, the sign of the majority."""
+and where masks have signs, the sign of the majority. Models that were added to a merge have no part in it, unless no
+other one is left."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """m s tau for a weight (rows, columns), as `semi_kernels.masked_nf4_linear` takes it.
+    """m s tau, and a residual, for a weight (rows, columns), as `semi_kernels.masked_nf4_linear` takes it.
 
     Attributes:
         tau: float32 (rows, columns).
         mask: which entries count, packed bits: uint8 (ceil(rows * columns / 8),).
         scale: of each row, float32 (rows,), or none.
+        residual: of a model that was added later, sparse float32 (rows, columns), or none.
     """
 
     tau: Tensor
     mask: Tensor
     scale: Tensor | None = None
+    residual: Tensor | None = None
 
     def delta(self) -> Tensor:
-        """float32 (rows, columns), zero where the mask is clear."""
+        """float32 (rows, columns), zero where the mask is clear and there is no residual."""
         step = self.tau if self.scale is None else self.tau * self.scale[:, None]
-        return torch.where(unpack_mask(self.mask, self.tau.shape), step, 0)
+        masked = torch.where(unpack_mask(self.mask, self.tau.shape), step, 0)
+        return masked if self.residual is None else masked.add_(self.residual)
 
 
 def steps(
-    shared: Tensor, masks: Tensor | None, scales: Tensor | None, models: int, text: TextPolicy
+    shared: Tensor,
+    masks: Tensor | None,
+    scales: Tensor | None,
+    models: int,
+    text: TextPolicy,
+    residuals: Mapping[int, Tensor] | None = None,
+    merged: int | None = None,
 ) -> dict[int, Step]:
     """The steps of all modalities of one tensor by their numbers, and that of tokens of no modality, unless it is none.
 
@@ -53,21 +63,31 @@ def steps(
         scales: float32 (N, rows), or none.
         models: N.
         text: the policy for tokens of no modality.
+        residuals: of models that have one, by their numbers, sparse float32 (rows, columns).
+        merged: how many of the models, the first ones, the policy is about; none or None: all.
     """
+    residuals = residuals or {}
     own = masks if masks is not None else torch.ones(models, *shared.shape, dtype=torch.bool)
     signed = own.dtype == torch.int8
     found = {
         # The kernel knows no signs: a signed mask makes a vector of its own.
-        i: Step(shared * own[i] if signed else shared, pack_mask(own[i] != 0), None if scales is None else scales[i])
+        i: Step(
+            shared * own[i] if signed else shared,
+            pack_mask(own[i] != 0),
+            None if scales is None else scales[i],
+            residuals.get(i),
+        )
         for i in range(models)
     }
+    merged = merged or models
     if text == "mean":
-        mean = torch.stack([step.delta() for step in found.values()]).mean(0)
+        mean = torch.stack([found[i].delta() for i in range(merged)]).mean(0)
         found[TEXT] = Step(mean, pack_mask(mean != 0))
     elif text != "base":
+        own = own[:merged]
         direction = shared * own.sum(0).sign() if signed else shared
         entries = direction != 0 if text == "merged" else own.any(0) & (direction != 0)
-        found[TEXT] = Step(direction, pack_mask(entries), None if scales is None else scales.mean(0))
+        found[TEXT] = Step(direction, pack_mask(entries), None if scales is None else scales[:merged].mean(0))
     return found
 
 
@@ -139,12 +159,19 @@ def _steps(artifact: Artifact, key: str, device: torch.device, text: TextPolicy)
     shared = torch.cat([code.shared for code in codes]).to(device)
     masks = [code.masks for code in codes if code.masks is not None]
     scales = [scale for model in artifact.models if (scale := artifact.scales(model, key)) is not None]
+    residuals = {
+        i: torch.cat([part for _, part in blocks]).to_sparse().to(device)
+        for i, model in enumerate(artifact.models)
+        if (blocks := artifact.residual(model, key)) is not None
+    }
     return steps(
         shared,
         torch.cat(masks, dim=1).to(device) if masks else None,
         torch.stack(scales).to(device) if scales else None,
         len(artifact.models),
         text,
+        residuals,
+        artifact.merged,
     )
 
 
@@ -152,7 +179,7 @@ def _own(artifact: Artifact, base: Checkpoint, key: str, device: torch.device, t
     exact = [artifact.exact(model) for model in artifact.models]
     held = [(own if key in own.keys else base).read(key).view(base.info(key).shape) for own in exact]
     found = dict(enumerate(tensor.to(device) for tensor in held))
-    return found if text == "base" else found | {TEXT: torch.stack(held).mean(0).to(device)}
+    return found if text == "base" else found | {TEXT: torch.stack(held[: artifact.merged or None]).mean(0).to(device)}
 
 
 def _rows(artifact: Artifact, key: str, device: torch.device) -> dict[int, Tensor]:

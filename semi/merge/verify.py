@@ -8,18 +8,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from semi.errors import ArtifactError
 from semi.merge.artifact import Artifact
 from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig
+from semi.merge.description import ROWS
 from semi.merge.divergence import Divergence, divergences
 from semi.merge.fidelity import Fidelity
 from semi.merge.header import FLOATS
 from semi.merge.inputs import Inputs, open_inputs
 from semi.merge.inventory import BLOCK, Inventory, blocks_of, take_inventory
 from semi.merge.origin import base_folder, configuration, differing_files, open_base
+from semi.merge.restore import deltas
 
 TOLERANCE = 1e-6
 """Between figures of a certificate, relative to 1 or the figure: versions of torch round sums differently."""
@@ -102,7 +102,7 @@ def verify(
                 return found  # nothing can be compared with other models
             found.checks.append(_copies(artifact, inventory))
             found.again = _fidelity(artifact, inventory, advance).report()
-            found.checks.append(_same_figures(found.certificate, found.again))
+            found.checks.append(_same_figures(artifact, found.certificate, found.again))
             if prompts:
                 found.divergence = divergences(artifact, inventory, folder, prompts)
     return found
@@ -122,7 +122,7 @@ def _files(artifact: Artifact, advance: Advance) -> Check:
 
 
 def _finite(artifact: Artifact, advance: Advance) -> Check:
-    """NaN or Inf in vectors, scales and exact tensors."""
+    """NaN or Inf in vectors, scales, residuals and exact tensors."""
     problems = []
     merged = list(artifact.of("merged", "rows"))
     for done, entry in enumerate(merged):
@@ -133,10 +133,15 @@ def _finite(artifact: Artifact, advance: Advance) -> Check:
         problems += [
             f"{entry.key}: scales of {n}" for n, s in scales.items() if s is not None and not s.isfinite().all()
         ]
+        problems += [
+            f"{entry.key}: residual of {name}"
+            for name in entry.residuals
+            if not all(part.isfinite().all() for _, part in artifact.residual(name, entry.key) or ())
+        ]
     for name in artifact.models:
         exact = artifact.exact(name)
         problems += [f"{key} of {name}" for key in exact.keys if not _is_finite(exact, key)]
-    return _check("finite", problems, "no NaN or Inf in vectors, scales and exact tensors")
+    return _check("finite", problems, "no NaN or Inf in vectors, scales, residuals and exact tensors")
 
 
 def _is_finite(tensors: Checkpoint, key: str) -> bool:
@@ -146,13 +151,23 @@ def _is_finite(tensors: Checkpoint, key: str) -> bool:
     return all(bool(tensors.read(key, block.start, block.stop).isfinite().all()) for block in blocks)
 
 
-def _residuals(artifact: Artifact, certificate: Mapping[str, Any], config: MergeConfig) -> Check:
+def high_residuals(certificate: Mapping[str, Any], config: MergeConfig) -> list[str]:
+    """The models of which more is lost than `verify.max_residual`, in words; none where the method has no masks.
+
+    Args:
+        certificate: figures of `Fidelity.report`.
+        config: of the merge.
+    """
+    found = {name: figures["residual"] for name, figures in certificate["models"].items() if config.rule != "none"}
     most = config.verify.max_residual
+    return [f"{name}: {value:.3f}" for name, value in found.items() if value is not None and value > most]
+
+
+def _residuals(artifact: Artifact, certificate: Mapping[str, Any], config: MergeConfig) -> Check:
     if artifact.rule == "none":
         return Check("residual", "skipped", f"{artifact.method} gives no model its own parameters back")
-    found = {name: figures["residual"] for name, figures in certificate["models"].items()}
-    above = [f"{name}: {value:.3f}" for name, value in found.items() if value is not None and value > most]
-    return _check("residual", above, f"at most {most:g} of each model's change is lost")
+    fine = f"at most {config.verify.max_residual:g} of each model's change is lost"
+    return _check("residual", high_residuals(certificate, config), fine)
 
 
 def _base(artifact: Artifact, base: str | Path | None) -> Iterator[Check]:
@@ -187,12 +202,13 @@ def _same_keys(artifact: Artifact, inventory: Inventory) -> Check:
     for key in sorted({*inventory.entries} ^ {*artifact.entries}):
         problems.append(f"{key} is in {'the models' if key in inventory.entries else 'the merge'} only")
     for key, entry in inventory.entries.items():
-        if key in artifact.entries and artifact.entries[key].kind != entry.kind:
+        # Whether there are further rows is not the tensor's matter but each model's: they come and go with it.
+        if key in artifact.entries and (artifact.entries[key].kind == "exact") != (entry.kind == "exact"):
             problems.append(f"{key} is {artifact.entries[key].kind}, and should be {entry.kind}")
     for name, model in inventory.models.items():
         kept = {model.info(key).stored for key in inventory.kept[name]}
         problems += [f"{key} of {name} is not kept" for key in sorted(kept - set(artifact.kept(name).keys))]
-        exact = {key for key, _ in _exact_names(inventory, name)}
+        exact = {key for key, _ in _exact_names(inventory, name)} | set(_with_further_rows(inventory, name))
         problems += [f"{key} of {name} is missing" for key in sorted(exact - set(artifact.exact(name).keys))]
     total = sum(len(model.keys) for model in inventory.models.values())
     return _check("models' keys", problems, f"all {total} tensors of the models are merged, exact or kept")
@@ -203,6 +219,15 @@ def _exact_names(inventory: Inventory, name: str) -> Iterator[tuple[str, str]]:
     for entry in inventory.of("exact"):
         if name in entry.names:
             yield entry.key, entry.names[name]
+
+
+def _with_further_rows(inventory: Inventory, name: str) -> Iterator[str]:
+    """Tensors of which a model has more rows than the base."""
+    for entry in inventory.of("rows"):
+        if name in entry.names and inventory.models[name].info(entry.names[name]).shape[0] > (
+            inventory.base.info(entry.key).rows
+        ):
+            yield entry.key + ROWS
 
 
 def _copies(artifact: Artifact, inventory: Inventory) -> Check:
@@ -224,20 +249,19 @@ def _equal(one: Iterator[bytes], other: Iterator[bytes]) -> bool:
 
 
 def _fidelity(artifact: Artifact, inventory: Inventory, advance: Advance) -> Fidelity:
-    fidelity, workspace = Fidelity(list(artifact.models)), inventory.workspace()
+    fidelity, workspace = Fidelity(list(artifact.models), artifact.merged), inventory.workspace()
     merged = list(artifact.of("merged", "rows"))
     for done, entry in enumerate(merged):
         advance(done, len(merged), "Computing the certificate")
-        scales = [s for name in artifact.models if (s := artifact.scales(name, entry.key)) is not None]
-        of_rows = torch.stack(scales) if scales else None
-        for block, code in artifact.code(entry.key):
-            rows = None if of_rows is None else of_rows[:, block.start : block.stop]
-            fidelity.add(inventory.deltas(block, workspace), code, rows)
+        for block, given in deltas(artifact, entry.key):
+            fidelity.compare(inventory.deltas(block, workspace), given)
     return fidelity
 
 
-def _same_figures(stored: Mapping[str, Any], again: Mapping[str, Any]) -> Check:
-    one, other = dict(_leaves(stored)), dict(_leaves(again))
+def _same_figures(artifact: Artifact, stored: Mapping[str, Any], again: Mapping[str, Any]) -> Check:
+    # Conflicts of sign are counted among all that were merged together, of whom some may be gone.
+    gone = {"sign_conflict"} if artifact.removed else set()
+    one, other = ({n: v for n, v in leaves(figures) if n not in gone} for figures in (stored, again))
     problems = [
         f"{name}: {one.get(name)} stored, {other.get(name)} now"
         for name in chain(one, (name for name in other if name not in one))
@@ -246,10 +270,11 @@ def _same_figures(stored: Mapping[str, Any], again: Mapping[str, Any]) -> Check:
     return _check("certificate", problems, f"{len(one)} figures, computed again")
 
 
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by names with dots between."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _leaves(part, f"{name}.{key}" if name else str(key))
+            yield from leaves(part, f"{name}.{key}" if name else str(key))
     else:
         yield name, value
 

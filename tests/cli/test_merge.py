@@ -78,11 +78,26 @@ def test_inspect_gives_json(config: Callable[..., Path], work: Path, semi: Semi)
     assert found["certificate"] == read_manifest(work / "x.mmer", "merge")["info"]["certificate"]
 
 
+def test_inspect_says_what_storing_loses(config: Callable[..., Path], semi: Semi) -> None:
+    file = config(merge={"method": "optimal", "tau": "nf4"}, mask={"rule": "budget", "bits": 0.9})
+    merged = semi("merge", "run", file, "--out", "x.mmer", "--quiet")
+    shown = semi("merge", "inspect", "x.mmer").stdout
+    assert "masks: tall within 0.9 bits an entry; scales: row; shared vector: nf4" in shown
+    for text in (merged.stdout, shown):
+        assert "residual before storing" in text
+    found = json.loads(semi("merge", "inspect", "x.mmer", "--json").stdout)
+    for name in found["models"]:
+        before, after = (found[figures]["models"][name]["residual"] for figures in ("lossless", "certificate"))
+        assert f"{before:.3f}" in shown
+        assert f"{after:.3f}" in shown
+        assert before < after
+
+
 def test_a_residual_above_what_verify_allows_is_told(config: Callable[..., Path], work: Path, semi: Semi) -> None:
     file = config(verify={"max_residual": 0.001})
     merged = semi("merge", "run", file, "--out", "x.mmer", "--quiet")
     assert merged.exit_code == 0
-    assert "warning: the residual of vision, audio is above verify.max_residual, 0.001" in merged.stderr
+    assert "warning: residuals above verify.max_residual, 0.001: vision: 0." in merged.stderr
 
 
 def test_what_cannot_be_merged_is_refused(

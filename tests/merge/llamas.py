@@ -102,7 +102,7 @@ def merge_llamas(
 
 def _like(base: Path, folder: Path, **changes: Any) -> None:
     for file in base.iterdir():
-        if file.suffix == ".json" and file.name != "config.json":
+        if file.suffix in (".json", ".jinja") and file.name != "config.json":
             shutil.copy(file, folder)
     config = json.loads((base / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))

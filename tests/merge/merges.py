@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from semi.artifacts import read_manifest
+from semi.merge.coder import method_settings
 from semi.merge.codes import Code, encode
 from semi.merge.config import MergeConfig
 from semi.merge.dare import keep_at_random
-from semi.merge.encoding import method_settings
 from semi.merge.scales import emr_scales, emr_totals, row_scales, square_sums
 from semi.merge.trim import Magnitudes
 

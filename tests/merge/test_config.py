@@ -52,7 +52,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
 def test_defaults_are_the_recipe(tmp_path: Path) -> None:
     config = read(tmp_path)
     assert config.merge.model_dump() == {
-        **{"method": "mmer", "trim": 0.2, "trim_scope": "global", "agg": "dis-mean", "alpha": 1.0, "tie": "none"}
+        **{"tau": "fp32"},
+        **{"method": "mmer", "trim": 0.2, "trim_scope": "global", "agg": "dis-mean", "alpha": 1.0, "tie": "none"},
     }
     assert (config.rule, config.scale) == ("tall", "none")
     assert [config.lambda_of(model) for model in config.models] == [1.0, 1.0]
@@ -104,6 +105,27 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"merge": {"method": "emr"}, "models": [{"name": "x", "path": "p", "lambda": 1.0}]},
         ["`lambda` (models.x)"],
     ),
+    "a form of the shared vector": ({"merge": {"method": "ties", "tau": "int8"}}, ["merge.ties.tau"]),
+    "a budget without bits": ({"mask": {"rule": "budget"}}, ["`mask.rule: budget` and `mask.bits` go together"]),
+    "bits without a budget": ({"mask": {"bits": 0.5}}, ["`mask.rule: budget` and `mask.bits` go together"]),
+    "no bits": ({"mask": {"rule": "budget", "bits": 0}}, ["mask.bits"]),
+    "a budget of other masks": (
+        {"merge": {"method": "ternary"}, "mask": {"rule": "budget", "bits": 0.5}},
+        ["`mask.rule: budget` is for methods of the rule tall; ternary has ternary"],
+    ),
+    "a budget of scales that are known later": (
+        {"mask": {"rule": "budget", "bits": 0.5, "scale": "model"}},
+        ["`mask.scale: model`", "`mask.rule: budget`"],
+    ),
+    "a lambda to find without prompts": ({"mask": {"lambda": "auto"}}, ["`mask.lambda: auto` and `mask.prompts`"]),
+    "prompts without a lambda to find": ({"mask": {"prompts": "p"}}, ["`mask.lambda: auto` and `mask.prompts`"]),
+    "a grid without a lambda to find": ({"mask": {"grid": [1]}}, ["`mask.grid` is of `mask.lambda: auto`"]),
+    "an empty grid": ({"mask": {"lambda": "auto", "prompts": "p", "grid": []}}, ["mask.grid"]),
+    "a grid of no lambdas": ({"mask": {"lambda": "auto", "prompts": "p", "grid": [1, -1]}}, ["mask.grid.1"]),
+    "a lambda to find for no masks": (
+        {"merge": {"method": "emr"}, "mask": {"lambda": "auto", "prompts": "p", "rule": "budget", "bits": 1}},
+        ["`lambda` (mask) is of the rule tall; emr has agreement", "not by a budget", "`mask.scale: model` is known"],
+    ),
     "everything at once": (
         {"io": {"speed": 1}, "models": [{"name": "x"}], "merge": {"method": "ties", "agg": "max"}, "masks": {}},
         ["io.speed", "models.0.path", "merge.ties.agg", "masks"],
@@ -116,6 +138,28 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], named: 
     with pytest.raises(InputError) as caught:
         read(tmp_path, **changes)
     assert not [name for name in named if name not in str(caught.value)]
+
+
+def test_a_budget_is_one_below_a_bit_an_entry(tmp_path: Path) -> None:
+    config = read(tmp_path, mask={"rule": "budget", "bits": 0.5})
+    assert (config.rule, config.budget, config.lossy) == ("tall", 0.5, True)
+    config = read(tmp_path, mask={"rule": "budget", "bits": 1})
+    assert (config.rule, config.budget, config.lossy) == ("tall", None, False)
+    assert read(tmp_path, merge={"method": "ties", "tau": "bf16"}).lossy
+
+
+def test_a_lambda_that_is_to_be_found_is_settled_model_by_model(tmp_path: Path) -> None:
+    models = [{"name": "one", "path": "1", "lambda": 0.3}, {"name": "two", "path": "2"}]
+    config = read(tmp_path, models=models, mask={"lambda": "auto", "prompts": "p", "grid": [2, 0.5, 2]})
+    assert (config.unsettled, config.grid) == (("two",), (0.5, 2.0))
+    one, two = config.models
+    assert config.lambda_of(one) == 0.3
+    with pytest.raises(InputError, match="lambda of two is to be found"):
+        config.lambda_of(two)
+    settled = config.settled({"two": 2.0})
+    assert [settled.lambda_of(model) for model in settled.models] == [0.3, 2.0]
+    assert settled.unsettled == read(tmp_path).unsettled == ()
+    assert MergeConfig.model_validate(config.model_dump(mode="json", by_alias=True)) == config
 
 
 def test_settings_and_methods_name_the_same_ways_to_join(tmp_path: Path) -> None:

@@ -74,6 +74,20 @@ def test_a_perfect_merge() -> None:
     assert figures == {"residual": 0.0, "cosine": pytest.approx(1), "density": 1.0, "not_finite": 0}
 
 
+def test_conflicts_among_the_models_that_were_merged_and_whole_deltas() -> None:
+    tau = deltas(3, 4, 8)
+    code = encode(tau, None, MethodSettings("mmer"))
+    found, all_three = Fidelity("abc", 2), measured(tau, code).report()
+    found.compare(tau, torch.stack([code.delta(i) for i in range(3)]))
+    assert Fidelity.restore(found.state()).report() == found.report()
+    conflict = measured(tau[:2], encode(tau[:2], None, MethodSettings("mmer"))).report()["sign_conflict"]
+    assert found.report() == all_three | {"sign_conflict": conflict}
+    assert conflict < all_three["sign_conflict"]
+    none = Fidelity("abc", 0)
+    none.add(tau, code)
+    assert none.report()["sign_conflict"] == 0
+
+
 def test_what_is_not_finite_is_counted_and_left_out() -> None:
     tau = deltas(2, 4, 8)
     code = encode(tau, None, MethodSettings("mmer"))

@@ -152,7 +152,8 @@ def test_sizes_are_those_of_the_files(
 ) -> None:
     tunes["text"] |= {"tower.ids": torch.arange(3)}
     tunes["audio"][HEAD] = torch.cat([tunes["audio"][HEAD], torch.ones(2, 8)]).bfloat16()
-    changes = {"merge": {"method": method}, "mask": mask}
+    whole = {"trim": 1} if method in ("mmer", "ties") else {}
+    changes = {"merge": {"method": method} | whole, "mask": mask}
     with taken(tmp_path, base, tunes, {"text": {"keep": ["tower"]}}, **changes) as inventory:
         config = configure({name: {} for name in tunes}, **changes)
         sizes = inventory.sizes(config)
@@ -167,11 +168,21 @@ def test_sizes_are_those_of_the_files(
 
 
 def test_an_adapter_reads_and_keeps_only_what_it_changes(tmp_path: Path, base: Tensors, lora_folder: Path) -> None:
-    changes = {"exclude_exact": ["*up_proj*"], "merge": {"method": "ties"}}
+    changes = {"exclude_exact": ["*up_proj*"], "merge": {"method": "ties", "trim": 1}}
     with taken(tmp_path, base, {"l": lora_folder}, **changes) as inventory:
         sizes = inventory.sizes(configure({"l": {}}, **changes))
     assert sizes.read == 4 * sizes.elements + 4 * 2 * (8 + 8)
     assert sizes.write == 4 * sizes.elements + 4 * 12 * 8
+
+
+@pytest.mark.parametrize("tau", ["fp32", "bf16", "nf4"])
+def test_what_is_trimmed_takes_less(tmp_path: Path, base: Tensors, tunes: dict[str, Tensors], tau: str) -> None:
+    names: dict[str, Any] = {name: {} for name in tunes}
+    with taken(tmp_path, base, tunes) as inventory:
+        shares = (0.02, 0.2, 0.5, 1)
+        changes = [{"merge": {"method": "mmer", "trim": share, "tau": tau}} for share in shares]
+        written = [inventory.sizes(configure(names, **change)).write for change in changes]
+    assert written[0] < written[1] <= written[2] == written[3]
 
 
 def drop(key: str) -> Callable[[Tensors], object]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,6 +96,23 @@ def test_a_4_bit_layer_is_the_dense_one_on_what_its_base_decodes_to(columns: int
     for modality in (-1, 0, 1, 7):
         expected = DenseLayer(dense, weights, WeightCache(0), "dense")(x, modality)
         torch.testing.assert_close(fused(x, modality), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_residual_beside_4_bits(dtype: torch.dtype) -> None:
+    weight = NF4Weight.from_float(deltas(ROWS, 64, seed=8))
+    dense = nn.Linear(64, ROWS, bias=False)
+    dense.load_state_dict({"weight": weight.dequantize()})
+    residual = deltas(ROWS, 64, seed=3, kind="sparse")
+    step = replace(merged(ROWS, 64)[0], residual=residual.to_sparse())
+    fused = make_layer(QuantisedLinear(weight, None), {"weight": Weights({0: step})}, WeightCache(0), "fused")
+    x = deltas(2, 3, 64, seed=4).to(dtype).requires_grad_()
+    expected = nn.functional.linear(x.float(), dense.weight + step.delta())
+    found = fused(x, 0)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.3)
+    [gradient] = torch.autograd.grad(found.float().sum(), x)
+    torch.testing.assert_close(gradient.float(), torch.autograd.grad(expected.sum(), x)[0].float(), rtol=0.02, atol=0.1)
 
 
 def test_layers_by_their_stored_names() -> None:

@@ -16,10 +16,10 @@ from tests.merge.conftest import SHAPES, UP, Q, write_adapter, write_checkpoint
 VISION = {"vision_tower.conv.weight": torch.ones(2, 3, 2, 2), "mm_projector.position_ids": torch.arange(3)}
 
 
-def match(base_folder: Path, folder: Path, prefix: str = "", **settings: Any) -> Matching:
+def match(base_folder: Path, folder: Path, prefix: str = "", *, named: bool = True, **settings: Any) -> Matching:
     config = ModelConfig(name="m", path=str(folder), llm_prefix=prefix, **settings)
     with Checkpoint.open(base_folder) as base, Checkpoint.open(folder, prefix) as model:
-        return match_keys(base, model, config)
+        return match_keys(base, model, config, named=named)
 
 
 LAYOUTS = {
@@ -56,6 +56,17 @@ def test_keys_outside_the_base_are_kept_or_told(tmp_path: Path, base_folder: Pat
     assert found.kept == ("vision_tower.conv.weight",)
     assert found.problems == ("m: mm_projector.position_ids is in neither the base nor `keep`",)
     assert found.notes == ("m: `keep` audio_tower begins no key outside the base",)
+
+
+def test_keys_that_need_no_name_are_kept_and_told(tmp_path: Path, base_folder: Path, base: dict[str, Tensor]) -> None:
+    folder = write_checkpoint(tmp_path / "m", base | VISION)
+    found = match(base_folder, folder, named=False, keep=["vision_tower"])
+    assert found.kept == ("mm_projector.position_ids", "vision_tower.conv.weight")
+    assert not found.problems
+    assert found.notes == ("m: 1 tensors are kept that `keep` does not name: mm_projector.position_ids",)
+    del base[UP]
+    missing = match(base_folder, write_checkpoint(tmp_path / "n", base), named=False)
+    assert missing.problems == (f"m: lacks {UP}",)
 
 
 def test_missing_keys_are_told(tmp_path: Path, base_folder: Path, base: dict[str, Tensor]) -> None:

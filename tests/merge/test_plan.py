@@ -22,11 +22,19 @@ def models(tmp_path: Path, tunes: dict[str, dict[str, Tensor]]) -> dict[str, Pat
     return {name: write_checkpoint(tmp_path / name, tensors) for name, tensors in tunes.items()}
 
 
-@pytest.mark.parametrize("name", MERGES)
+LOSSY: dict[str, dict[str, Any]] = {
+    "optimal, bf16": {"merge": {"method": "optimal", "tau": "bf16"}},
+    "optimal, nf4": {"merge": {"method": "optimal", "tau": "nf4"}},
+    "ties, nf4": {"merge": {"method": "ties", "tau": "nf4"}},
+    "mmer, budget": {"merge": {"method": "mmer"}, "mask": {"rule": "budget", "bits": 0.8}},
+}
+
+
+@pytest.mark.parametrize("name", [*MERGES, *LOSSY])
 def test_it_says_what_is_written_at_most(
     name: str, models: dict[str, Path | dict[str, Any]], base_folder: Path, tmp_path: Path
 ) -> None:
-    config = config_of(base_folder, models, **MERGES[name])
+    config = config_of(base_folder, models, **(MERGES | LOSSY)[name])
     found = json.loads(json.dumps(make_plan(config, tmp_path / "out")))
     run_merge(config, tmp_path / "out")
     written = 0

@@ -82,7 +82,8 @@ def test_they_come_back_from_json_and_take_the_passes_they_say(
 
     with opened(config) as inventory:
         found = take_statistics(inventory, config, DeltaReader(inventory, ahead=True, told=told))
-        assert read == passes(config) * inventory.sizes(config).read
+        times = 1 if found.trims_tensors else passes(config)  # which are of one block each
+        assert read == times * inventory.sizes(config).read
     again = Statistics.restore(json.loads(json.dumps(found.state())))
     assert again.state() == found.state()
     assert again.trims_tensors == found.trims_tensors

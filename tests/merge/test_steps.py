@@ -58,6 +58,22 @@ def test_union_leaves_out_what_no_modality_gets() -> None:
     assert TEXT not in found["base"]
 
 
+@pytest.mark.parametrize("method", ["mmer", "ternary"])
+def test_an_added_model_has_a_residual_and_no_part_in_text(method: MethodName) -> None:
+    code, scales = coded(method, deltas(N, ROWS, COLUMNS), scaled=True)
+    assert code.masks is not None
+    assert scales is not None
+    residual = deltas(ROWS, COLUMNS, seed=1, kind="sparse")
+    for policy in ("merged", "mean", "union"):
+        found = steps(code.shared, code.masks, scales, N, policy, {N - 1: residual.to_sparse()}, N - 1)
+        assert torch.equal(found[N - 1].delta(), code.delta(N - 1, scales[N - 1]) + residual)
+        assert torch.equal(found[0].delta(), code.delta(0, scales[0]))
+        without = steps(code.shared, code.masks[:-1], scales[:-1], N - 1, policy)
+        assert torch.equal(found[TEXT].delta(), without[TEXT].delta())
+        alone = steps(code.shared, code.masks[-1:], scales[-1:], 1, policy, {0: residual.to_sparse()}, 0)
+        assert alone[TEXT].delta().any()
+
+
 def test_unsigned_masks_share_one_vector() -> None:
     """Modalities cost a bit an entry each, not a copy of the vector."""
     shared = torch.randn(ROWS, COLUMNS)

@@ -12,13 +12,15 @@ from safetensors.torch import load_file, save_file
 from semi.artifacts import read_json, write_json
 from semi.artifacts.manifest import MANIFEST, write_manifest
 from semi.errors import ArtifactError
+from semi.merge.adding import add_model
 from semi.merge.artifact import KIND
 from semi.merge.codes import METHODS
 from semi.merge.config import MergeConfig
 from semi.merge.divergence import compare
 from semi.merge.run import run_merge
-from semi.merge.verify import Verification, verify
-from tests.merge.llamas import NORM, Merged, Q, merge_llamas
+from semi.merge.verify import Verification, high_residuals, verify
+from tests.merge.llamas import EMBEDDINGS, NORM, Merged, Q, merge_llamas
+from tests.merge.newcomers import NEW, newcomer
 
 Write = Callable[..., Path]
 
@@ -107,6 +109,28 @@ def test_a_large_residual_fails(tmp_path: Path, write_lm: Write) -> None:
     found = verified(merge_llamas(tmp_path, write_lm, verify={"max_residual": 0.01}))
     assert not found.fine
     assert "text: 0." in told(found, "residual")
+
+
+def test_what_is_high_is_said_in_one_place() -> None:
+    certificate = {"models": {"a": {"residual": 0.5}, "b": {"residual": None}, "c": {"residual": 0.7}}}
+    models = [{"name": "a", "path": "a"}]
+    for method, high in (("mmer", ["c: 0.700"]), ("ties", [])):
+        said = {"base_model": "base", "models": models, "merge": {"method": method}}
+        assert high_residuals(certificate, MergeConfig.model_validate(said)) == high
+
+
+def test_nan_and_missing_rows_of_an_added_model(merged: Merged, tmp_path: Path) -> None:
+    config, _ = newcomer(merged, tmp_path / NEW)
+    add_model(merged.folder, config)
+    assert verified(merged, models=True).fine
+    name = f"exact-{NEW}.safetensors"
+    tensors = load_file(merged.folder / name)
+    del tensors[f"{EMBEDDINGS}#rows"]
+    save_file(tensors, merged.folder / name)
+    rewritten(merged, f"residual-{NEW}-00001.safetensors", f"{Q}#values", to=lambda tensor: tensor.fill_(torch.nan))
+    found = verified(merged, models=True)
+    assert told(found, "finite") == f"{Q}: residual of {NEW}"
+    assert told(found, "models' keys") == f"{EMBEDDINGS}#rows of {NEW} is missing"
 
 
 def test_another_base_fails(merged: Merged, tmp_path: Path, write_lm: Write) -> None:
