@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from semi.integration import Integration
     from semi.language_model import LanguageModel
     from semi.pairs import Pair
+    from semi.streams.session import Session
 
     __version__: str
 
-__all__ = ["Foundation", "Integration", "LanguageModel", "Pair", "SemiError", "__version__"]
+__all__ = ["Foundation", "Integration", "LanguageModel", "Pair", "SemiError", "Session", "__version__"]
 
 # torch takes seconds to import; `import semi` alone must not (PEP 562).
 _HOMES = {
@@ -23,6 +24,7 @@ _HOMES = {
     "Integration": "semi.integration",
     "LanguageModel": "semi.language_model",
     "Pair": "semi.pairs",
+    "Session": "semi.streams.session",
 }
 
 

@@ -55,3 +55,24 @@ class AssetError(SemiError):
 
 class OutputError(InputError):
     """An output folder is taken or cannot be written to."""
+
+
+class SessionError(SemiError):
+    """A stream or what works for it failed.
+
+    Args:
+        retriable: whether the same call may succeed later (a sample out of order, a worker that can be started again);
+            otherwise the session is of no more use.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object = None,
+        expected: object = None,
+        do: str | None = None,
+        retriable: bool,
+    ) -> None:
+        super().__init__(what, got=got, expected=expected, do=do)
+        self.retriable = retriable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -128,12 +128,18 @@ class Integration:
         """The turns that stand before each sample: pairs of the support set; None where none are shown."""
         return self.examples.before(self.alignment(pool(embeddings))) if self.examples else None
 
-    def texts(self, embeddings: Tensor, instructions: Sequence[str], max_new_tokens: int = 48) -> list[str]:
-        """Generated text for each embedding, in batches."""
+    def texts(
+        self,
+        embeddings: Tensor,
+        instructions: Sequence[str],
+        max_new_tokens: int = 48,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[str]:
+        """Generated text for each embedding, in batches; `stop` is asked after each token whether to end there."""
         result: list[str] = []
         for start in range(0, len(embeddings), BATCH):
             at = slice(start, start + BATCH)
-            result += self.prefill(embeddings[at], instructions[at]).write(max_new_tokens=max_new_tokens)
+            result += self.prefill(embeddings[at], instructions[at]).write(max_new_tokens=max_new_tokens, stop=stop)
         return result
 
     def prefill(self, embeddings: Tensor, instructions: Sequence[str]) -> Prefill:
@@ -183,50 +189,95 @@ class Integration:
         cls,
         folder: str | Path,
         *,
-        language_model: LanguageModel | None = None,
+        language_model: LanguageModel | str | None = None,
         precision: str | None = None,
         device: torch.device | str | None = None,
+        base: str | Path | None = None,
     ) -> Integration:
         """The integration in a folder.
 
         Args:
-            language_model: one that is in memory already; by default it is loaded as the integration records it.
+            language_model: one that is in memory already, or another modality of the same merge, or where it lies now
+                ("NAME.mmer#vision" of a merge); by default it is loaded as the integration records it.
+            base: the folder of a merge's base, where it is not where the merge found it.
 
         Raises:
             ArtifactError: the folder is incomplete or damaged, or its language model or encoder is another one now.
             PluginError: the modality's plugin is missing.
         """
         folder = Path(folder)
-        read_manifest(folder, cls.KIND)
-        described = read_json(folder / cls.FILES[0])
+        parts = read_parts(folder)
         with rebuilding(folder / cls.FILES[0], "integration"):
-            record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
-            source, encoder_name, encoder_id = record.language_model, record.encoder["name"], record.encoder["id"]
+            source = parts.record.language_model
             model_id, made_in, model_sha256 = source["id"], source["precision"], source["sha256"]
-            projector = Projector(**described["projector"])
-            shapes = _shapes(described, projector)
-        modality = load_modality(record.modality)
-        encoder = modality.encoder(encoder_name or None)
-        require_same(folder, "encoder", encoder.id, encoder_id)
-        groups: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in load_tensors(folder / cls.FILES[1], shapes).items():
-            group, _, rest = name.partition(".")
-            groups.setdefault(group, {})[rest] = tensor
-        projector.load_state_dict(groups["projector"])
-        if language_model is None:
-            language_model = LanguageModel.load(model_id, precision=precision or made_in, device=device)
+        if isinstance(language_model, LanguageModel):
+            language_model = language_model.matching(model_sha256)
+        else:
+            name = model_id if language_model is None else language_model
+            language_model = LanguageModel.load(name, precision=precision or made_in, device=device, base=base)
         require_same(folder, "language model: its files differ", language_model.sha256, model_sha256)
-        require_same(folder, "language model: its width differs", language_model.d_lm, projector.d_lm)
-        alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
-        if not encoder.width:
-            encoder.width = alignment.d_in  # `vectors` leaves the width to the data, and this is the data
-        require_same(folder, "width of embeddings", encoder.width, alignment.d_in)
-        memory = Memory(groups["memory"]["embeddings"], described["memory"])
-        adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
-        examples = Examples.restore(described["examples"], groups["examples"]) if described.get("examples") else None
+        require_same(folder, "language model: its width differs", language_model.d_lm, parts.projector.d_lm)
         return cls(
-            record, language_model, modality, encoder, alignment, projector, memory, adapter=adapter, examples=examples
+            parts.record,
+            language_model,
+            parts.modality,
+            parts.encoder,
+            parts.alignment,
+            parts.projector,
+            parts.memory,
+            adapter=parts.adapter,
+            examples=parts.examples,
         )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All of an integration but the language model: what a saved folder holds, and the encoder."""
+
+    record: Record
+    modality: Modality
+    encoder: Encoder
+    alignment: Alignment
+    projector: Projector
+    """Merged with the adapter."""
+    memory: Memory
+    adapter: ProjectorAdapter | None
+    examples: Examples | None
+
+
+def read_parts(folder: str | Path) -> Parts:
+    """The parts of a saved integration, on the CPU; its language model is not loaded.
+
+    Raises:
+        ArtifactError: the folder is incomplete or damaged, or its encoder is another one now.
+        PluginError: the modality's plugin is missing.
+    """
+    folder = Path(folder)
+    read_manifest(folder, Integration.KIND)
+    described_in, tensors_in = (folder / file for file in Integration.FILES)
+    described = read_json(described_in)
+    with rebuilding(described_in, "integration"):
+        record = Record(**{key: described[key] for key in Record.__dataclass_fields__})
+        encoder_name, encoder_id = record.encoder["name"], record.encoder["id"]
+        projector = Projector(**described["projector"])
+        shapes = _shapes(described, projector)
+    modality = load_modality(record.modality)
+    encoder = modality.encoder(encoder_name or None)
+    require_same(folder, "encoder", encoder.id, encoder_id)
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in load_tensors(tensors_in, shapes).items():
+        group, _, rest = name.partition(".")
+        groups.setdefault(group, {})[rest] = tensor
+    projector.load_state_dict(groups["projector"])
+    projector.requires_grad_(False)
+    alignment = restore_alignment(described["alignment"], groups.get("alignment", {}))
+    if not encoder.width:
+        encoder.width = alignment.d_in  # `vectors` leaves the width to the data, and this is the data
+    require_same(folder, "width of embeddings", encoder.width, alignment.d_in)
+    memory = Memory(groups["memory"]["embeddings"], described["memory"])
+    adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
+    examples = Examples.restore(described["examples"], groups["examples"]) if described.get("examples") else None
+    return Parts(record, modality, encoder, alignment, projector, memory, adapter, examples)
 
 
 def is_many(samples: Any) -> bool:

@@ -26,8 +26,19 @@ class Memory:
     def __init__(self, embeddings: Tensor, labels: list[str]) -> None:
         self.embeddings, self.labels = embeddings.cpu(), labels
 
+    @property
+    def spacing(self) -> float:
+        """The unit of distances: how far it is from a support sample to the nearest other one, usually."""
+        return self._nearest[0]
+
+    @property
+    def limit(self) -> float:
+        """The distance to the support from which on a sample is unlike anything seen; infinite for one sample."""
+        median, largest = self._nearest
+        return MARGIN * largest / median
+
     @cached_property
-    def _spacing(self) -> tuple[float, float]:
+    def _nearest(self) -> tuple[float, float]:
         """Median and largest distance from a support sample to the nearest that is not the same."""
         distinct = torch.unique(self.embeddings.double(), dim=0)  # copies are no neighbours
         if len(distinct) < 2:
@@ -38,7 +49,7 @@ class Memory:
     def distances(self, embedding: Tensor) -> Tensor:
         """Distances (k,) of one embedding (d_enc,) to the support, in units of its usual spacing."""
         gaps = torch.linalg.vector_norm(self.embeddings.double() - embedding.cpu().double(), dim=1)
-        return torch.div(gaps, self._spacing[0])
+        return torch.div(gaps, self.spacing)
 
     def nearest(self, embedding: Tensor, n: int = 3) -> list[Neighbour]:
         """The n nearest distinct labels."""
@@ -52,5 +63,4 @@ class Memory:
 
     def unlike(self, embedding: Tensor) -> bool:
         """Whether the sample lies outside of what the support set covers."""
-        median, largest = self._spacing
-        return bool(self.distances(embedding).min() > MARGIN * largest / median)
+        return bool(self.distances(embedding).min() > self.limit)

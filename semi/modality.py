@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from semi.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +70,38 @@ class Modality(ABC):
     def draw(self, sample: Any) -> str | None:
         """A picture of the sample as self-contained HTML or SVG for reports, or None."""
         return None
+
+    def window(self, values: np.ndarray, rate_hz: float) -> Any:
+        """The sample, as `parse` gives it, of a window (n, channels) of a stream at `rate_hz`.
+
+        Raises:
+            InputError: the modality has no streams (the default).
+            PairsError: the window is no sample: a wrong number of channels, too short, beyond what can be measured.
+        """
+        raise InputError(
+            f"the modality {self.name} cannot be streamed",
+            expected="a modality whose samples are windows of measurements",
+            do="implement `window` of semi.modality.Modality in its plugin",
+        )
+
+    def samples(self, path: Path, topic: str | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Stamps in ns and measurements (channels,) of a recording, one by one in the order in which they came.
+
+        Measurements are in the units of `window`.
+
+        Args:
+            path: a file or folder of a kind that the plugin reads, e.g. a rosbag2 folder.
+            topic: which measurements, where there are several; None: the only ones.
+
+        Raises:
+            InputError: the modality reads no recordings (the default), or lacks a package for it.
+            PairsError: the recording is damaged, or the topic is missing or unclear. At the first sample at the latest.
+        """
+        raise InputError(
+            f"the modality {self.name} reads no recordings",
+            got=path,
+            do="use a table of stamps and values (.csv, .npz), or implement `samples` of semi.modality.Modality",
+        )
 
 
 class Dataset(ABC):

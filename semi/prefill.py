@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import StoppingCriteriaList
 
 if TYPE_CHECKING:
     from semi.language_model import LanguageModel
@@ -49,9 +50,14 @@ class Prefill:
         return model.answer_nats(inputs, torch.cat([self._mask[:, :-1], mask], 1), places, self._fresh(), positions)
 
     @torch.no_grad()
-    def write(self, *, max_new_tokens: int = 48) -> list[str]:
-        """Greedy text for each prompt."""
+    def write(self, *, max_new_tokens: int = 48, stop: Callable[[], bool] | None = None) -> list[str]:
+        """Greedy text for each prompt.
+
+        Args:
+            stop: asked after each token whether the text is to end there.
+        """
         model = self._model
+        ends = [] if stop is None else [lambda ids, scores: torch.full((len(ids),), stop(), device=ids.device)]
         tokens = model.model.generate(
             inputs_embeds=self._inputs,
             attention_mask=self._mask,
@@ -63,6 +69,7 @@ class Prefill:
             top_k=None,
             eos_token_id=model.end,
             pad_token_id=model.end[0],
+            stopping_criteria=StoppingCriteriaList(ends),
         )
         return [model.tokenizer.decode(row, skip_special_tokens=True).strip() for row in tokens]
 

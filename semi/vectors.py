@@ -82,6 +82,14 @@ class Vectors(Modality):
         """
         return _vector(sample, folder)
 
+    def window(self, values: np.ndarray, rate_hz: float) -> np.ndarray:
+        """The mean (channels,) over the window: of an encoder's outputs as they come, what it sees throughout.
+
+        Raises:
+            PairsError: a number is beyond float32.
+        """
+        return _vector(values.mean(0), None)
+
 
 def _usual_width(vectors: Sequence[Sized]) -> int:
     return Counter(map(len, vectors)).most_common(1)[0][0]

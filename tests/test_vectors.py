@@ -126,3 +126,10 @@ def test_vectors_of_another_width_than_most_are_named_before_any_work(tmp_path):
     found = read_pairs(path, modality=vectors, skip_bad=True)
     assert len(found.pairs) == 4
     assert found.skipped == ["line 2: the vector has another width than the others (got 3 numbers)"]
+
+
+def test_a_window_of_vectors_is_their_mean():
+    window = vectors.window(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]), 50.0)
+    np.testing.assert_array_equal(window, np.array([3.0, 5.0], np.float32))
+    with pytest.raises(PairsError, match="not finite in float32"):
+        vectors.window(np.full((2, 2), 1e200), 50.0)

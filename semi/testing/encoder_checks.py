@@ -222,6 +222,35 @@ class EncoderChecks(Subject):
             "fix the seed of random weights, and load all weights",
         )
 
+    def test_exported_network(self) -> None:
+        """What `network` would export gives the embeddings, of arrays that are as it says."""
+        import numpy as np
+
+        build = getattr(self.loaded(), "network", None)
+        if build is None:
+            raise self.skipped("the encoder has no method `network` and cannot be exported whole")
+        import torch
+
+        network, rows = build(), []
+        for sample in self.parsed():
+            array = network.prepare(sample)
+            fits = len(array.shape) == len(network.shape) and array.dtype == network.dtype
+            if not fits or any(n != m for n, m in zip(network.shape, array.shape, strict=True) if isinstance(n, int)):
+                self.fail(
+                    "`network` prepares another array than it says",
+                    got=f"{array.dtype} {array.shape}",
+                    expected=f"{network.dtype} {network.shape}",
+                    do="let `shape` and `dtype` describe what `prepare` returns",
+                )
+            with torch.inference_mode():
+                rows.append(network.module(torch.from_numpy(array)).numpy())
+        self.require_close(
+            np.stack(rows),
+            self.embeddings(),
+            "the network that would be exported gives other embeddings than the encoder",
+            "let `encode` and `network` share what they compute",
+        )
+
     def _require_equal(self, found: Any, what: str, do: str) -> None:
         import numpy as np
 

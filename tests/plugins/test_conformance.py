@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from semi.errors import AssetError, InputError, PairsError
+from semi.export import Network
 from semi.modality import Modality
 from semi.testing import ConformanceError, ModalityConformance, conformance
 from semi.testing.conformance import checks
@@ -151,6 +153,17 @@ def meddle(what: str) -> Any:
     return function
 
 
+def exports(factor: float, dtype: Any = np.float32) -> Any:
+    class Scale(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return factor * x
+
+    def prepare(sample: Any) -> np.ndarray:
+        return Sums().encode([sample])[0].astype(dtype)
+
+    return lambda self: Network(Scale(), prepare, (2,), "float32", "sum and length")
+
+
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "id": ({"encoder": faulty(id="plain")}, "id", "modality/encoder@version"),
     "id of another": ({"encoder": faulty(id="other/plain@1")}, "id", "sums/..."),
@@ -168,6 +181,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "cache": ({"encoder": Cached}, "embeddings_are_the_callers", "not a view of a cache"),
     "threads": ({"encoder": Shared}, "threads", "on the encoder"),
     "network": ({"encoder": encoding(connect)}, "no_network", "localhost"),
+    "exports another": ({"encoder": faulty(network=exports(2.0))}, "exported_network", "a difference of"),
+    "exports float64": ({"encoder": faulty(network=exports(1.0, np.float64))}, "exported_network", "float64 (2,)"),
     "seed": ({"encoder": encoding(meddle("seed"))}, "global_state", "random's state"),
     "numpy seed": ({"encoder": encoding(meddle("numpy"))}, "global_state", "numpy.random's state"),
     "environment": ({"encoder": encoding(meddle("environment"))}, "global_state", "os.environ"),

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import semi
 from semi.assets.lookup import assets_named
-from semi.errors import InputError, PairsError
+from semi.errors import InputError, PairsError, SessionError
 from semi.modality import Encoder
 from semi.pairs import Pair
+from semi.streams.replay import replay
+from semi.streams.stream import Answer, Reading
+from semi.streams.writers import ThreadWriter
 
 from semi_plugin_imu.assets import RIANN
 from semi_plugin_imu.modality import Imu
@@ -128,6 +131,40 @@ def test_a_bag_gives_the_text_of_the_array(
     assert len(of_bag.split()) >= 3
 
 
+@pytest.mark.assets
+def test_a_replayed_bag_gives_the_text_of_the_array(
+    write: Write, movement: np.ndarray, model: semi.Integration
+) -> None:
+    """Through a stream, window by window: embeddings bit for bit, texts word for word."""
+    integrations = {"imu": model}
+    with semi.Session(integrations, ThreadWriter(integrations), max_new_tokens=8) as session:
+        stream, told = session.stream("imu", rate_hz=50.0, window_s=2.0, hop_s=2.0), Answers()
+        replay(Imu().samples(write(movement), "/imu/data"), stream, [told], speed=None)
+    windows = [{"data": movement[at : at + 100], "rate": 50, "units": "SI"} for at in (0, 100)]
+    of_arrays = model.embed([Imu().parse(window) for window in windows]).numpy()
+    np.testing.assert_array_equal(np.stack([answer.reading.embedding for answer in told.answers]), of_arrays)
+    assert [answer.text for answer in told.answers] == model.describe(windows, max_new_tokens=8)
+
+
+class Answers:
+    """What a replay tells of windows."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    def answer(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+    def sample(self, stamp_ns: int, sample: np.ndarray) -> None: ...
+
+    def reading(self, reading: Reading) -> None: ...
+
+    def failure(self, error: SessionError) -> None:
+        raise error
+
+    def close(self) -> None: ...
+
+
 def test_a_window_of_a_bag_is_that_of_the_array(write: Write, movement: np.ndarray) -> None:
     folder = write(movement)
     window = {"start": 1.5, "duration": 1.0}
@@ -187,3 +224,31 @@ def test_without_rosbags_the_extra_is_named(
     with pytest.raises(InputError) as error:
         Imu().parse(folder)
     assert "pip install 'semi-plugin-imu[ros]'" in str(error.value)
+
+
+def test_samples_of_a_bag_are_those_of_the_array(write: Write, movement: np.ndarray) -> None:
+    """Stamped as they were measured; as they were recorded where they are not stamped."""
+    stamps = [START + number * SECOND // 50 for number in range(len(movement))]
+    for stamped in (True, False):
+        folder = write(movement, stamped=stamped)
+        for path in (folder, data_file(folder)):
+            found = list(Imu().samples(path, "/imu/data"))
+            assert [stamp for stamp, _ in found] == stamps
+            np.testing.assert_array_equal(np.stack([sample for _, sample in found]), movement)
+
+
+def test_samples_without_a_gyroscope_have_three_channels(write: Write, movement: np.ndarray) -> None:
+    found = list(Imu().samples(write(movement, absent="angular_velocity")))
+    np.testing.assert_array_equal(np.stack([sample for _, sample in found]), movement[:, :3])
+    with pytest.raises(PairsError, match="no acceleration"):
+        next(Imu().samples(write(movement, absent="linear_acceleration")))
+
+
+def test_what_has_no_samples_is_named(write: Write, movement: np.ndarray, tmp_path: Path) -> None:
+    folder = write(movement, topics=("/left/imu", "/right/imu"))
+    with pytest.raises(PairsError, match="which topic"):
+        next(Imu().samples(folder))
+    with pytest.raises(PairsError, match="no such topic"):
+        next(Imu().samples(folder, "/chatter"))
+    with pytest.raises(PairsError, match=r"gone\.mcap"):
+        next(Imu().samples(tmp_path / "gone.mcap"))

@@ -184,3 +184,18 @@ def test_nothing_pickled_is_loaded(tmp_path: Path) -> None:
         read_sample({"file": "a.npy", "rate": 50, "units": "SI"}, tmp_path)
     with pytest.raises(PairsError, match=r"gone\.npy cannot be read"):
         read_sample({"file": "gone.npy", "rate": 50, "units": "SI"}, tmp_path)
+
+
+def test_a_window_of_a_stream_is_the_sample(movement: np.ndarray, sample: dict[str, Any]) -> None:
+    window, parsed = Imu().window(movement, 50.0), Imu().parse(sample)
+    assert window.keys() == parsed.keys()
+    assert (window["rate"], window["units"]) == (parsed["rate"], parsed["units"])
+    for name in ("acceleration", "gyroscope"):
+        np.testing.assert_array_equal(window[name], parsed[name])
+    assert "gyroscope" not in Imu().window(movement[:, :3], 50.0)
+
+
+@pytest.mark.parametrize("shape", [(200, 7), (200, 4), (200,), (2, 6)], ids=str)
+def test_no_window_of_an_imu_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PairsError):
+        Imu().window(np.zeros(shape), 50.0)

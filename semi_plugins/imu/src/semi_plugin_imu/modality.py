@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from semi.errors import InputError, PairsError
 from semi.modality import Encoder, Modality
 
@@ -12,8 +14,14 @@ from semi_plugin_imu.assets import RIANN
 from semi_plugin_imu.drawing import as_svg
 from semi_plugin_imu.examples import examples
 from semi_plugin_imu.recording import Window
+from semi_plugin_imu.sources.bags import bag_samples
 from semi_plugin_imu.sources.reading import read_sample
+from semi_plugin_imu.sources.table import Declared, named, recording
 from semi_plugin_imu.statistics import Statistics
+from semi_plugin_imu.units import SI
+
+CHANNELS = (3, 6)
+"""Of a stream: acceleration alone, or acceleration and angular velocity."""
 
 
 class Imu(Modality):
@@ -59,6 +67,30 @@ class Imu(Modality):
             InputError: an extra is missing that its source needs.
         """
         return read_sample(sample, folder).as_sample()
+
+    def window(self, values: np.ndarray, rate_hz: float) -> Window:
+        """The sample that `parse` gives of {"data": values, "rate": rate_hz, "units": "SI"}.
+
+        Args:
+            values: (n, 6), acceleration in m/s^2 and angular velocity in rad/s, or (n, 3), acceleration alone.
+
+        Raises:
+            PairsError: another number of channels, or no window that a sensor can have measured.
+        """
+        if values.ndim != 2 or values.shape[1] not in CHANNELS:
+            expected = "(n, 6): ax, ay, az, gx, gy, gz, or (n, 3): ax, ay, az"
+            raise PairsError("a stream of imu has other channels", got=f"shape {values.shape}", expected=expected)
+        declared = Declared(rate=rate_hz, units=SI)
+        return recording(named(values, declared), declared).as_sample()
+
+    def samples(self, path: Path, topic: str | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """The Imu messages of a recording of ROS, in SI units: (6,), or (3,) without a gyroscope.
+
+        Raises:
+            InputError: the extra `ros` is missing.
+            PairsError: not a recording of ROS, no such topic, or no acceleration.
+        """
+        return bag_samples(Path(path), topic)
 
     def draw(self, sample: Any) -> str | None:
         """The six axes over time, as SVG; None for what is not a sample."""

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from semi.artifacts import rebuilding
 from semi.assets.onnx import read_onnx
+from semi.export import Network
+from semi.export.recurrent import GRULayer
 from torch import Tensor
 
 from semi_plugin_imu.sources.reading import read_sample
@@ -19,6 +21,7 @@ RATE = 50.0
 HIDDEN, INPUTS = 200, 7
 LAYERS = (("169", "170", "171"), ("189", "190", "191"))
 """Names in riann.onnx: weights of the input (1, 600, .) and of the state (1, 600, 200), biases of both (1, 1200)."""
+MEASURED = "acceleration in m/s^2 and angular velocity in rad/s"
 SCALES = ("12", "14")
 """Names in riann.onnx of the mean and the deviation that inputs are centred and scaled by, (7,) each."""
 
@@ -36,8 +39,9 @@ class Riann:
     def __init__(self, onnx: Path) -> None:
         tensors = read_onnx(onnx)
         with rebuilding(onnx, "RIANN"):
-            self._mean, self._deviation = (torch.from_numpy(tensors[name].reshape(INPUTS)) for name in SCALES)
-            self._layers = [gru(*(tensors[name] for name in names)) for names in LAYERS]
+            mean, deviation = (torch.from_numpy(tensors[name].reshape(INPUTS)) for name in SCALES)
+            layers = [gru(*(tensors[name] for name in names)) for names in LAYERS]
+        self._layers = _Layers(mean, deviation, layers)
 
     def encode(self, samples: Sequence[Any]) -> np.ndarray:
         """Embeddings (n, 800), float32, of n windows, each brought to 50 Hz, one by one (about 20 ms for 4 s).
@@ -48,22 +52,48 @@ class Riann:
         """
         result = np.empty((len(samples), self.width), np.float32)
         for row, sample in zip(result, samples, strict=True):
-            states = self.states(read_sample(sample).at(RATE).both("riann"))
-            parts = [part for state in states for part in (state.mean(0), state.std(0, correction=0))]
-            row[:] = torch.cat(parts).numpy()
+            with torch.inference_mode():
+                row[:] = self._layers(torch.from_numpy(_measured(sample))).numpy()
         return result
+
+    def network(self) -> Network:
+        """All of it, for measurements at 50 Hz."""
+        return Network(self._layers, _measured, ("T", INPUTS - 1), "float32", f"{MEASURED}, evenly at {RATE:g} Hz")
 
     @torch.inference_mode()
     def states(self, measured: np.ndarray) -> list[Tensor]:
         """The states of both layers, (T, 200) each, for measurements (T, 6) in SI units at 50 Hz."""
-        steps = np.full((len(measured), 1), 1 / RATE, np.float32)
-        x = torch.from_numpy(np.concatenate((measured.astype(np.float32), steps), axis=1))  # (T, 7)
-        x = (x - self._mean) / self._deviation
-        states = []
-        for layer in self._layers:
-            x, _ = layer(x)
+        return self._layers.states(torch.from_numpy(measured.astype(np.float32)))
+
+
+class _Layers(torch.nn.Module):
+    """Measurements (T, 6) at 50 Hz -> the embedding (800,)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor, layers: Sequence[torch.nn.GRU]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.layers = torch.nn.ModuleList(map(GRULayer, layers))
+
+    def forward(self, measured: Tensor) -> Tensor:
+        states = self.states(measured)
+        return torch.cat([part for state in states for part in (state.mean(0), state.std(0, correction=0))])
+
+    def states(self, measured: Tensor) -> list[Tensor]:
+        steps = torch.full_like(measured[:, :1], 1 / RATE)
+        x = (torch.cat((measured, steps), 1) - self.mean) / self.deviation  # (T, 7)
+        states: list[Tensor] = []
+        for layer in self.layers:
+            x = layer(x)
             states.append(x)
         return states
+
+
+def _measured(sample: Any) -> np.ndarray:
+    return read_sample(sample).at(RATE).both("riann").astype(np.float32)
 
 
 def gru(of_input: np.ndarray, of_state: np.ndarray, bias: np.ndarray) -> torch.nn.GRU:

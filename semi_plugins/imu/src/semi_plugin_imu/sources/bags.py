@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,35 @@ def read_bag(path: Path, topic: str | None, declared: Declared) -> Recording:
         InputError: `rosbags` is not installed.
         PairsError: not a bag, no such topic, or what `recording` refuses.
     """
+    with _opened(path, topic) as (reader, connections):
+        stamps, messages, start = _messages(reader, connections, declared)
+    columns = {"time": (stamps - stamps[0]) / 1e9, **_measured(messages)}
+    return recording(columns, replace(declared, start=start, units={**SI, **declared.units, "time": "s"}))
+
+
+def bag_samples(path: Path, topic: str | None) -> Iterator[tuple[int, np.ndarray]]:
+    """Stamps in ns and measurements (6,) in SI units, or (3,) without a gyroscope, in the order of recording.
+
+    Raises:
+        InputError: `rosbags` is not installed.
+        PairsError: not a bag, no such topic, no acceleration, or a quantity that comes and goes.
+    """
+    names: tuple[str, ...] | None = None
+    with _opened(path, topic) as (reader, connections):
+        for _, recorded, data in reader.messages(connections):
+            stamp, message = _stamped(reader, recorded, data)
+            columns = _measured([message])
+            if "ax" not in columns:
+                raise PairsError(f"{path} holds no acceleration", got="linear_acceleration_covariance[0] = -1")
+            if names not in (None, tuple(columns)):
+                raise PairsError("angular_velocity comes and goes", got=f"{', '.join(columns)} at {stamp} ns")
+            names = tuple(columns)
+            yield stamp, np.concatenate(list(columns.values()))
+
+
+@contextmanager
+def _opened(path: Path, topic: str | None) -> Iterator[tuple[Any, list[Any]]]:
+    """A reader of the recording, and the connections of the topic that is meant."""
     try:
         from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
@@ -57,14 +87,12 @@ def read_bag(path: Path, topic: str | None, declared: Declared) -> Recording:
     store = get_typestore(Stores.ROS2_HUMBLE)
     try:
         with AnyReader([path], default_typestore=store) as reader:
-            stamps, messages, start = _messages(reader, _connections(path, reader.connections, topic), declared)
+            yield reader, _connections(path, reader.connections, topic)
     except PairsError:
         raise
     except Exception as error:  # rosbags passes on what SQLite, zstd and its own parsers raise
         got = f"{type(error).__name__}: {error}"
         raise PairsError(f"{path} cannot be read as a recording of ROS", got=got) from error
-    columns = {"time": (stamps - stamps[0]) / 1e9, **_measured(messages)}
-    return recording(columns, replace(declared, start=start, units={**SI, **declared.units, "time": "s"}))
 
 
 def _connections(path: Path, connections: Iterable[Any], topic: str | None) -> list[Any]:
@@ -85,24 +113,26 @@ def _connections(path: Path, connections: Iterable[Any], topic: str | None) -> l
 
 def _messages(reader: Any, connections: list[Any], declared: Declared) -> tuple[np.ndarray, list[Any], float]:
     """Stamps (n,) in ns and messages of the window and a little more; when it starts, in s after the first."""
-
-    def stamped(recorded: int, data: bytes) -> tuple[int, Any]:
-        message = reader.deserialize(data, IMU)
-        stamp = message.header.stamp
-        return stamp.sec * 1_000_000_000 + stamp.nanosec or recorded, message
-
     first = next(reader.messages(connections), None)
     if first is None:
         raise PairsError("the topic holds no messages", got=connections[0].topic)
-    recorded_first, (stamp_first, _) = first[1], stamped(first[1], first[2])
+    recorded_first, (stamp_first, _) = first[1], _stamped(reader, first[1], first[2])
     begin = recorded_first + int(declared.start * 1e9) - MARGIN
     end = None if declared.duration is None else begin + int(declared.duration * 1e9) + 2 * MARGIN
-    pairs = [stamped(recorded, data) for _, recorded, data in reader.messages(connections, max(begin, 0), end)]
+    found = reader.messages(connections, max(begin, 0), end)
+    pairs = [_stamped(reader, recorded, data) for _, recorded, data in found]
     if not pairs:
         raise PairsError("the window is not in the recording", got=f"no messages after {declared.start:g} s")
     pairs.sort(key=lambda pair: pair[0])
     stamps = np.array([stamp for stamp, _ in pairs], np.int64)
     return stamps, [message for _, message in pairs], declared.start - (int(stamps[0]) - stamp_first) / 1e9
+
+
+def _stamped(reader: Any, recorded: int, data: bytes) -> tuple[int, Any]:
+    """A message and its stamp in ns: of its header, or the moment of recording where that is not stamped."""
+    message = reader.deserialize(data, IMU)
+    stamp = message.header.stamp
+    return stamp.sec * 1_000_000_000 + stamp.nanosec or recorded, message
 
 
 def _measured(messages: list[Any]) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Sensors that never stop: stamped samples in, windows by stamp, nearest labels in milliseconds, text when ready."""
