@@ -8,6 +8,11 @@ import os
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import torch
+from hypothesis import settings
 
 # The same on a laptop and a server; some sums depend on how many threads share them.
 torch.set_num_threads(2)
+
+# No test is about time: on a busy machine any example can take long.
+settings.register_profile("semi", deadline=None)
+settings.load_profile("semi")

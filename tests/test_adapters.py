@@ -27,7 +27,7 @@ def updates(a: ProjectorAdapter) -> list[Tensor]:
 
 
 @given(n=st.integers(1, 5), rank=st.integers(0, 4), seed=st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_mean_of_factors_averages_a_b_and_bias(n: int, rank: int, seed: int) -> None:
     torch.manual_seed(seed)
     adapters = [adapter(rank) for _ in range(n)]
@@ -37,7 +37,7 @@ def test_the_mean_of_factors_averages_a_b_and_bias(n: int, rank: int, seed: int)
 
 
 @given(ranks=st.lists(st.integers(0, 4), min_size=1, max_size=5), seed=st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_mean_of_products_averages_the_updates(ranks: list[int], seed: int) -> None:
     torch.manual_seed(seed)
     adapters = [adapter(rank) for rank in ranks]

@@ -36,7 +36,7 @@ def test_copies_of_the_support_change_nothing() -> None:
 
 
 @given(seed=st.integers(0, 2**31), scale=st.floats(0.01, 100), far=st.floats(0, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_isometries_and_the_encoder_s_scale_change_nothing(seed: int, scale: float, far: float) -> None:
     g = torch.Generator().manual_seed(seed)
     x, query = torch.randn(8, 5, generator=g), far * torch.randn(5, generator=g)

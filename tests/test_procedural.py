@@ -12,7 +12,7 @@ SEEDS = st.integers(0, 100_000)
 
 
 @given(seed=SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_seed_gives_one_modality_and_one_set_of_pairs(seed: int) -> None:
     first, again = ProceduralModality.draw(seed), ProceduralModality.draw(seed)
     assert first == again
@@ -23,7 +23,7 @@ def test_a_seed_gives_one_modality_and_one_set_of_pairs(seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_captions_say_what_the_attributes_are(seed: int) -> None:
     modality = ProceduralModality.draw(seed)
     embeddings, pairs = modality.sample(6, seed=0)

@@ -39,7 +39,7 @@ def random_adapter(projector: Projector, width: int, rank: int, base: list[bool]
     data=st.data(),
     seed=SEEDS,
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_unmerged_forward_equals_the_merged_one(
     sizes: tuple[int, int, int],
     soft_tokens: int,
@@ -61,7 +61,7 @@ def test_the_unmerged_forward_equals_the_merged_one(
 
 
 @given(width=st.integers(1, 12), seed=SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_narrow_embedding_counts_as_padded_with_zeros(width: int, seed: int) -> None:
     torch.manual_seed(seed)
     projector = Projector(12, 9, 7)
@@ -76,7 +76,7 @@ def test_a_narrow_embedding_counts_as_padded_with_zeros(width: int, seed: int) -
     tokens=st.sampled_from([(), (3,)]),
     seed=SEEDS,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_row_of_a_stack_equals_its_adapter_alone(
     ranks: list[int], base: list[bool], tokens: tuple[int, ...], seed: int
 ) -> None:

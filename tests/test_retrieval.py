@@ -34,7 +34,7 @@ def test_it_looks_past_what_says_nothing_about_the_caption() -> None:
 
 
 @given(k=st.integers(3, 20), n=st.integers(1, 30), seed=st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_neighbours_are_different_pairs_and_others_never_the_pair_itself(k: int, n: int, seed: int) -> None:
     x, texts, _ = task(k, seed)
     retrieval = Retrieval.fit(x, texts)
@@ -46,7 +46,7 @@ def test_neighbours_are_different_pairs_and_others_never_the_pair_itself(k: int,
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_an_isometry_of_the_encoder_changes_no_neighbour(seed: int) -> None:
     x, texts, _ = task(24, seed)
     moved = Haar.sample(40, generator=torch.Generator().manual_seed(seed)).apply(x.double()) + 3

@@ -21,7 +21,7 @@ def task(k: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 @given(k=st.integers(3, 12), d=st.integers(1, 30), seed=st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_leaving_one_out_is_leaving_one_out(with_intercept: NormalEquations, k: int, d: int, seed: int) -> None:
     x, texts = task(k, d, seed)
     ridge = Ridge.fit(x, texts)
@@ -41,7 +41,7 @@ def test_leaving_one_out_is_leaving_one_out(with_intercept: NormalEquations, k: 
 
 
 @given(k=st.integers(3, 12), d=st.integers(1, 30), seed=st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_predictions_are_those_of_the_normal_equations(
     with_intercept: NormalEquations, k: int, d: int, seed: int
 ) -> None:

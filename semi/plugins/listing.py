@@ -51,11 +51,13 @@ TAKEN: dict[Kind, frozenset[str]] = {
             "doctor",
             "encode",
             "eval",
+            "export",
             "fetch",
             "merge",
             "new-plugin",
             "plugins",
             "serve",
+            "stream",
             "study",
             "train",
         ]

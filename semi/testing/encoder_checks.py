@@ -223,12 +223,11 @@ class EncoderChecks(Subject):
         )
 
     def test_exported_network(self) -> None:
-        """What `network` would export gives the embeddings, of arrays that are as it says."""
-        import numpy as np
-
+        """What `network` would export gives the embeddings, of arrays that are as it says; an encoder may have none."""
         build = getattr(self.loaded(), "network", None)
         if build is None:
-            raise self.skipped("the encoder has no method `network` and cannot be exported whole")
+            return
+        import numpy as np
         import torch
 
         network, rows = build(), []

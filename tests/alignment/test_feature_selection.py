@@ -33,7 +33,7 @@ def slow(x: Tensor, alpha: float) -> Tensor:
     return paths.sum(1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(3, 30), d=st.integers(2, 8), alpha=st.floats(0, 1), seed=st.integers(0, 999))
 def test_it_is_the_definition(n: int, d: int, alpha: float, seed: int) -> None:
     x = embeddings(n, d, seed)
@@ -44,7 +44,7 @@ def test_it_is_the_definition(n: int, d: int, alpha: float, seed: int) -> None:
     assert score.dtype == torch.float64
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(4, 20), d=st.integers(2, 6), seed=st.integers(0, 999))
 def test_ties_share_their_mean_rank(n: int, d: int, seed: int) -> None:
     """Counts, as fingerprints have: nearly every column is full of equal numbers."""

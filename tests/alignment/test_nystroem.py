@@ -84,7 +84,7 @@ def test_zero_padding_changes_nothing(name: str) -> None:
     torch.testing.assert_close(padded(pad(queries)), plain(queries), rtol=0, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(2, 12), d=st.integers(1, 20), name=st.sampled_from(KERNELS), seed=st.integers(0, 999))
 def test_repeated_samples_get_equal_features(n: int, d: int, name: str, seed: int) -> None:
     x = embeddings(n, d, seed)

@@ -15,7 +15,7 @@ from semi.errors import ArtifactError
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     shapes=st.dictionaries(st.text(min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=3), max_size=4),
     dtype=st.sampled_from(DTYPES),

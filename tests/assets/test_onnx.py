@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -49,7 +49,6 @@ def constant(output: str, message: bytes) -> bytes:
     return field(1, field(2, output.encode()) + field(5, field(1, b"value") + field(5, message)))
 
 
-@settings(deadline=None)
 @given(arrays("<f4", array_shapes(max_dims=2, max_side=200)), st.booleans())
 def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray, packed: bool) -> None:
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"

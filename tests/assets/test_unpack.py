@@ -90,7 +90,7 @@ def test_a_link_inside_becomes_a_plain_file(
     assert not (folder / "toy/same").is_symlink()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=st.text(st.sampled_from("ab./\\:C~ "), min_size=1, max_size=9), kind=st.sampled_from(["whl", "tgz"]))
 def test_nothing_lands_outside_whatever_the_name(make: SimpleNamespace, name: str, kind: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:

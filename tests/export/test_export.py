@@ -114,7 +114,7 @@ def memories(draw: st.DrawFn) -> Memory:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(memories(), arrays(np.int8, WIDTH, elements=st.integers(-20, 20)))
 def test_the_runner_remembers_as_semi_does(
     tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str], Exported], memory: Memory, row: np.ndarray

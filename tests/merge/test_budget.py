@@ -70,7 +70,7 @@ def taken(code: Code) -> Tensor:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tau=blocks(), most=st.integers(0, 300))
 def test_no_more_bits_are_taken_than_allowed(method: MethodName, tau: Tensor, most: int) -> None:
     code, _ = within(tau, method, most)
@@ -79,7 +79,7 @@ def test_no_more_bits_are_taken_than_allowed(method: MethodName, tau: Tensor, mo
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tau=blocks(), data=st.data())
 def test_more_bits_never_leave_more(method: MethodName, tau: Tensor, data: st.DataObject) -> None:
     scaled = method == "optimal"
@@ -92,7 +92,7 @@ def test_more_bits_never_leave_more(method: MethodName, tau: Tensor, data: st.Da
 
 
 @pytest.mark.parametrize("method", ["tall", "mmer"])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tau=blocks())
 def test_with_bits_enough_the_masks_are_those_of_the_rule(method: MethodName, tau: Tensor) -> None:
     code, limits = within(tau, method, tau[0].numel())
@@ -101,7 +101,7 @@ def test_with_bits_enough_the_masks_are_those_of_the_rule(method: MethodName, ta
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(tau=blocks(), most=st.integers(0, 200), parts=st.integers(2, 4))
 def test_blocks_change_nothing(method: MethodName, tau: Tensor, most: int, parts: int) -> None:
     whole, _ = within(tau, method, most)

@@ -24,7 +24,7 @@ def as_matrix(tensor: Tensor) -> Tensor:
     return tensor.float().reshape(tensor.shape[0] if tensor.ndim else 1, -1 if tensor.numel() else 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     shapes=st.dictionaries(st.text(min_size=1, max_size=5), st.lists(st.integers(1, 4), max_size=3), min_size=1),
     dtype=st.sampled_from(FLOATS),

@@ -35,7 +35,7 @@ def same(one: Code, other: Code) -> bool:
 
 
 @pytest.mark.parametrize("method", ALL)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(tau=blocks(st.integers(1, 9)), data=st.data())
 def test_the_order_of_models_changes_no_bit(method: MethodName, tau: Tensor, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(tau))))
@@ -70,7 +70,7 @@ def test_blocks_and_threads_change_no_bit(method: MethodName) -> None:
 
 
 @pytest.mark.parametrize("method", ALL)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(tau=blocks())
 def test_masks_are_of_their_kind_and_within_the_support(method: MethodName, tau: Tensor) -> None:
     code = encode(tau, some(tau, method), MethodSettings(method), rms_of(tau, method))
@@ -86,7 +86,7 @@ def test_masks_are_of_their_kind_and_within_the_support(method: MethodName, tau:
     assert set(torch.unique(code.masks).tolist()) <= {-1, 0, 1}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks(), agg=st.sampled_from(["sum", "mean"]), alpha=st.sampled_from([0.3, 1.0, -2.0]))
 def test_task_arithmetic_is_a_sum_or_mean(tau: Tensor, agg: Any, alpha: float) -> None:
     code = encode(tau, None, MethodSettings("task_arithmetic", agg=agg, alpha=alpha))
@@ -95,7 +95,7 @@ def test_task_arithmetic_is_a_sum_or_mean(tau: Tensor, agg: Any, alpha: float) -
     assert torch.equal(encode(tau, None, MethodSettings("tall", agg=agg, alpha=alpha)).shared, code.shared)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks(), agg=st.sampled_from(["sum", "dis-mean"]), tie=st.sampled_from(["none", "plus"]))
 def test_mmer_is_ties_with_masks_of_the_untrimmed_deltas(tau: Tensor, agg: Any, tie: Any) -> None:
     kept = some(tau, "ties")
@@ -116,7 +116,7 @@ def test_what_a_sum_of_zero_elects() -> None:
     assert encode(tau, None, MethodSettings("mmer", tie="plus")).shared.tolist() == [1.5, 0]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks(), agg=st.sampled_from([None, "mean", "sum", "dis-mean"]))
 def test_dare_scales_up_what_it_keeps(tau: Tensor, agg: Any) -> None:
     kept = some(tau, "dare")
@@ -129,7 +129,7 @@ def test_dare_scales_up_what_it_keeps(tau: Tensor, agg: Any) -> None:
     assert code.masks is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks())
 def test_emr_masks_are_where_signs_agree(tau: Tensor) -> None:
     code = encode(tau, None, MethodSettings("emr"))

@@ -20,7 +20,7 @@ def test_the_network_sorts(n: int) -> None:
 
 
 @given(tau=blocks(st.integers(1, 16)))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_number_of_models_is_sorted(tau: Tensor) -> None:
     before = tau.clone()
     assert torch.equal(torch.stack(consensus.ascending(tau)), tau.sort(0).values)
@@ -28,7 +28,7 @@ def test_any_number_of_models_is_sorted(tau: Tensor) -> None:
 
 
 @given(tau=blocks(), mean=st.booleans(), zero_is_plus=st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_agreed_is_ties_entry_by_entry(tau: Tensor, mean: bool, zero_is_plus: bool) -> None:
     tau = tau.flatten(1)
     found = consensus.agreed(consensus.ascending(tau), mean=mean, zero_is_plus=zero_is_plus)
@@ -41,7 +41,7 @@ def test_agreed_is_ties_entry_by_entry(tau: Tensor, mean: bool, zero_is_plus: bo
 
 
 @given(tau=blocks())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_largest_is_emr_entry_by_entry(tau: Tensor) -> None:
     tau = tau.flatten(1)
     found = consensus.largest(consensus.ascending(tau))

@@ -39,7 +39,7 @@ def test_the_hash_is_splitmix64(monkeypatch: pytest.MonkeyPatch) -> None:
         assert keep_at_random(share, 0, "m", "k", 0, 1000).tolist() == expected
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(start=st.integers(0, 2**40), cuts=st.lists(st.integers(0, 70_000), max_size=3), seed=st.integers(-5, 5))
 def test_blocks_change_nothing(start: int, cuts: list[int], seed: int) -> None:
     whole = keep_at_random(0.3, seed, "vision", "w", start, 70_000)

@@ -34,7 +34,7 @@ def residuals(tau: Tensor, method: MethodName, share: float = 1.0) -> list[float
     return [model["residual"] for model in fidelity.report()["models"].values()]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tau=blocks(), share=st.sampled_from([0.2, 1.0]))
 def test_lambda_one_leaves_the_least_of_every_entry(tau: Tensor, share: float) -> None:
     code = encode(tau, trimmed(tau, share), MethodSettings("mmer"))
@@ -45,7 +45,7 @@ def test_lambda_one_leaves_the_least_of_every_entry(tau: Tensor, share: float) -
         torch.testing.assert_close(left, best, rtol=1e-6, atol=0)  # equal but where both distances are, to a rounding
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tau=blocks(), factor=st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]))
 def test_the_mask_is_an_interval_of_the_ratio(tau: Tensor, factor: float) -> None:
     """m = 1 iff 1 - 1/lambda <= v / tau <= 1 + 1/lambda."""
@@ -58,7 +58,7 @@ def test_the_mask_is_an_interval_of_the_ratio(tau: Tensor, factor: float) -> Non
     assert torch.equal(code.masks[asked], inside[asked])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks(), share=st.sampled_from([0.2, 1.0]))
 def test_lambda_zero_is_the_static_merge_and_masks_shrink_as_it_grows(tau: Tensor, share: float) -> None:
     kept = trimmed(tau, share)
@@ -73,7 +73,7 @@ def test_lambda_zero_is_the_static_merge_and_masks_shrink_as_it_grows(tau: Tenso
         previous = code.masks
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tau=blocks(st.just(1)))
 def test_one_model_comes_back_exactly(tau: Tensor) -> None:
     everything = encode(tau, None, MethodSettings("mmer"))
@@ -85,7 +85,7 @@ def test_one_model_comes_back_exactly(tau: Tensor) -> None:
         assert torch.equal(encode(tau, None, MethodSettings(method)).delta(0), tau[0])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(tau=blocks(), method=st.sampled_from([name for name in METHODS if METHODS[name].mask]))
 def test_a_model_that_did_not_move_keeps_the_base(tau: Tensor, method: MethodName) -> None:
     tau[0] = 0

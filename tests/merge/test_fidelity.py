@@ -23,7 +23,7 @@ def measured(tau: Tensor, code: Code, scales: Tensor | None = None) -> Fidelity:
     return fidelity
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tau=blocks(), method=st.sampled_from(["mmer", "ternary", "ties"]), scaled=st.booleans())
 def test_the_figures_are_those_of_float64(tau: Tensor, method: MethodName, scaled: bool) -> None:
     code = encode(tau, None, MethodSettings(method))
@@ -119,7 +119,7 @@ def test_something_given_to_a_model_that_did_not_move_has_no_relative_residual()
     assert report["models"]["a"]["residual"] is None
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(tau=blocks(), method=st.sampled_from(["emr", "ties"]))
 def test_factors_after_the_last_block_are_those_of_every_block(tau: Tensor, method: MethodName) -> None:
     code = encode(tau, None, MethodSettings(method))

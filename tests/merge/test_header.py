@@ -82,7 +82,7 @@ def test_a_folder_or_nothing_in_the_place_of_a_file_is_named(tmp_path: Path) -> 
             Checkpoint([tmp_path / name])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(cut=st.integers(0, 200), place=st.integers(0, 199), value=st.integers(0, 255))
 def test_any_damage_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, cut: int, place: int, value: int

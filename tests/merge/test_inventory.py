@@ -103,7 +103,7 @@ def test_an_adapter_on_a_replaced_tensor_counts_both(tmp_path: Path, base: Tenso
     assert not found[Q].any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(size=st.integers(1, 100))
 def test_blocks_are_whole_rows_of_every_merged_tensor_in_order(
     tmp_path_factory: pytest.TempPathFactory, size: int

@@ -25,7 +25,7 @@ def expected(factors: dict[str, Tensor], module: str, scale: float) -> Tensor:
     return scale * (b @ a)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 9),
     columns=st.integers(1, 9),

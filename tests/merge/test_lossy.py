@@ -38,7 +38,7 @@ def vectors(draw: st.DrawFn) -> Tensor:
 
 
 @pytest.mark.parametrize("tau", TAUS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(vector=vectors())
 def test_what_comes_back_comes_back_of_itself(tau: Tau, vector: Tensor) -> None:
     back = rounded(vector, tau)
@@ -47,7 +47,7 @@ def test_what_comes_back_comes_back_of_itself(tau: Tau, vector: Tensor) -> None:
 
 
 @pytest.mark.parametrize("tau", TAUS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(vector=vectors())
 def test_elements_lie_in_a_file_and_come_back(tau: Tau, vector: Tensor) -> None:
     form, back = FORMS[tau], rounded(vector, tau)
@@ -61,7 +61,7 @@ def test_elements_lie_in_a_file_and_come_back(tau: Tau, vector: Tensor) -> None:
         assert torch.equal(found, back)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(vector=vectors())
 def test_nf4_takes_the_nearest_level_of_each_group(vector: Tensor) -> None:
     back = rounded(vector, "nf4")

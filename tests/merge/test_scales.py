@@ -9,7 +9,7 @@ from semi.merge.scales import emr_scales, emr_totals, row_scales, square_sums
 from tests.merge.deltas import blocks, deltas
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tau=blocks())
 def test_rows_are_fitted_by_least_squares(tau: Tensor) -> None:
     delta = tau + 0.3 * deltas(*tau.shape, seed=1)

@@ -18,7 +18,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(1, 3), columns=st.integers(0, 5000), seed=st.integers(0, 99))
 def test_they_are_those_of_float64(n: int, columns: int, seed: int) -> None:
     x = deltas(n, 2, columns, seed=seed)

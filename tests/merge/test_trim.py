@@ -37,7 +37,7 @@ def by_sorting(tau: Tensor, share: float) -> Tensor:
     return kept & (tau != 0)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     n=st.integers(1, 2000),
     share=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.2, 0.5, 1.0])),

@@ -58,7 +58,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=STEPS, most=st.integers(1, 40))
 def test_tensors_that_grow_side_by_side_end_whole(
     steps: list[Step], most: int, tmp_path_factory: pytest.TempPathFactory

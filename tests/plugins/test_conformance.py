@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from semi.errors import AssetError, InputError, PairsError
-from semi.export import Network
 from semi.modality import Modality
 from semi.testing import ConformanceError, ModalityConformance, conformance
 from semi.testing.conformance import checks
@@ -154,14 +152,21 @@ def meddle(what: str) -> Any:
 
 
 def exports(factor: float, dtype: Any = np.float32) -> Any:
-    class Scale(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return factor * x
-
     def prepare(sample: Any) -> np.ndarray:
         return Sums().encode([sample])[0].astype(dtype)
 
-    return lambda self: Network(Scale(), prepare, (2,), "float32", "sum and length")
+    def network(self: Any) -> Any:
+        import torch  # here: this module is checked for importing it
+
+        from semi.export import Network
+
+        class Scale(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return factor * x
+
+        return Network(Scale(), prepare, (2,), "float32", "sum and length")
+
+    return network
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {

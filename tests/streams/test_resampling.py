@@ -19,7 +19,7 @@ def stamps_at(rate: float, jitter: float = 0.0, seed: int = 0) -> np.ndarray:
 
 
 @given(rate=st.sampled_from((20.0, 50.0, 200.0, 1000.0)), jitter=st.floats(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_straight_line_stays_one_and_nothing_goes_beyond_the_samples(rate: float, jitter: float, seed: int) -> None:
     stamps = stamps_at(rate, jitter, seed)
     line = np.stack((stamps / 1e9, np.full(len(stamps), 7.25)), axis=1)
@@ -53,7 +53,7 @@ def test_any_finite_numbers_give_finite_ones(magnitude: float) -> None:
 
 
 @given(seed=st.integers(0, 999), rate=st.sampled_from((20.0, 50.0)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_quaternions_follow_the_great_circle_as_scipy_has_it(seed: int, rate: float) -> None:
     stamps = stamps_at(rate, 0.5, seed)
     turns = Rotation.random(len(stamps), random_state=seed)
@@ -66,7 +66,7 @@ def test_quaternions_follow_the_great_circle_as_scipy_has_it(seed: int, rate: fl
 
 
 @given(seed=st.integers(0, 999), rate=st.sampled_from((50.0, 400.0)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_signs_and_lengths_of_quaternions_do_not_matter(seed: int, rate: float) -> None:
     g = np.random.default_rng(seed)
     stamps = stamps_at(rate)

@@ -33,7 +33,7 @@ def add_up(counts: Counts) -> None:
 
 
 @given(stamps=unruly(), policy=POLICIES, hop=HOPS, seed=st.integers(0, 99))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_stream_gives_the_windows_of_the_recording(stamps: list[int], policy: str, hop: float, seed: int) -> None:
     chosen = StreamSettings(**SETTINGS | {"hop_s": hop, "out_of_order": policy, "limits": 10.0})
     values = signal(len(stamps), seed)
@@ -55,7 +55,7 @@ def test_a_stream_gives_the_windows_of_the_recording(stamps: list[int], policy: 
 
 
 @given(stamps=unruly(), policy=POLICIES, cuts=st.lists(st.integers(0, 450), max_size=20), seed=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_portions_do_not_matter(stamps: list[int], policy: str, cuts: list[int], seed: int) -> None:
     chosen = StreamSettings(**SETTINGS | {"out_of_order": policy})
     values = signal(len(stamps), seed)
@@ -74,7 +74,7 @@ def test_portions_do_not_matter(stamps: list[int], policy: str, cuts: list[int],
 
 
 @given(stamps=rising(), delays=st.data(), seed=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_reordering_within_the_lateness_does_not_matter(stamps: list[int], delays: st.DataObject, seed: int) -> None:
     chosen = StreamSettings(**SETTINGS | {"out_of_order": "sort", "lateness_s": 0.05})
     stamps = sorted(set(stamps))
@@ -91,7 +91,7 @@ def test_reordering_within_the_lateness_does_not_matter(stamps: list[int], delay
 
 
 @given(stamps=rising(steps=(0, 1, 300_000, 7 * MS, 99 * MS, 101 * MS, 400 * MS)), hop=HOPS, seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_and_counts_are_those_of_plain_loops(stamps: list[int], hop: float, seed: int) -> None:
     chosen = StreamSettings(**SETTINGS | {"hop_s": hop})
     values = signal(len(stamps), seed)

@@ -79,7 +79,7 @@ def test_killed_at_any_step_and_resumed_it_equals_an_undisturbed_run(tmp_path: P
 
 
 @given(kills=st.lists(st.integers(0, 12), max_size=5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_killed_again_and_again_it_still_equals_an_undisturbed_run(
     kills: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -231,7 +231,7 @@ def test_no_steps_change_nothing(tmp_path: Path) -> None:
 
 
 @given(steps=st.integers(1, 60), warmup=st.integers(0, 70), final=st.floats(0, 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_rate_rises_to_its_peak_and_falls_to_its_end(steps: int, warmup: int, final: float) -> None:
     schedule = Schedule(steps, lr=2.0, warmup=warmup, final_lr=final)
     rates = [schedule.rate(step) for step in range(steps)]

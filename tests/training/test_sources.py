@@ -41,7 +41,7 @@ def source(n: int, d: int = 5) -> Source:
 
 
 @given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=8), extra=st.integers(0, 60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_family_has_its_share_and_the_batch_is_full(weights: list[float], extra: int) -> None:
     families = [Family([], [], w) for w in weights]
     rows = len(weights) + extra
@@ -53,7 +53,7 @@ def test_every_family_has_its_share_and_the_batch_is_full(weights: list[float], 
 
 
 @given(n=st.integers(4, 40), shots=st.integers(0, 50), queries=st.integers(1, 50), seed=st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_support_and_queries_are_disjoint_and_never_empty(n: int, shots: int, queries: int, seed: int) -> None:
     episode = draw_episode(source(n), shots, queries, torch.Generator().manual_seed(seed))
     support, asked = set(episode.support.tolist()), set(episode.queries.tolist())

@@ -43,7 +43,7 @@ def test_loudness_is_told_in_one_place_alone() -> None:
     assert loud[LEVEL.start] - quiet[LEVEL.start] == pytest.approx(1, abs=0.01)  # decades
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1600, 40_000), st.sampled_from((0.0, 1.0, 1e-6)), st.integers(0, 5))
 def test_statistics_are_finite(length: int, level: float, seed: int) -> None:
     signal = level * np.random.default_rng(seed).uniform(-1, 1, length)

@@ -37,7 +37,7 @@ def test_embeddings_are_finite_and_of_comparable_size(encoder: Encoder) -> None:
     assert np.abs(x[:, BITS:]).max() < 0.5  # no descriptor speaks alone
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(batch=st.lists(st.sampled_from(SMILES), min_size=1, max_size=6))
 def test_a_molecule_does_not_feel_its_batch(batch: list[str]) -> None:
     encoder = MorganEncoder()

@@ -136,7 +136,7 @@ def test_a_drawing_is_made_of_sounds_alone(files: Sequence[Path]) -> None:
     assert Speech().draw("gone.wav") is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sampled_from((8000, 11025, 16000, 22050, 44100, 48000)), st.sampled_from((8000, 16000, 22050, 48000)))
 def test_a_tone_is_the_same_tone_at_another_rate(rate: int, to: int) -> None:
     def tone(hertz: float, at: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def test_meaning_is_near(encoder: Encoder) -> None:
 
 @pytest.mark.assets
 @needs_weights
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=8))
 def test_a_text_does_not_feel_its_batch(encoder: Encoder, texts: list[str]) -> None:
     together = encoder.encode(texts)

@@ -43,7 +43,7 @@ def test_the_numbers_stay_the_same() -> None:
     np.testing.assert_allclose(NGrams().encode(["an ester"])[0, :4], FIRST, rtol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(min_size=1, max_size=40).filter(str.strip), min_size=1, max_size=5))
 def test_a_text_does_not_feel_its_batch(texts: list[str]) -> None:
     together = NGrams().encode(texts)

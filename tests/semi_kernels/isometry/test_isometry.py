@@ -25,7 +25,7 @@ def rows(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tens
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(d=st.integers(1, 200), n=st.integers(2, 20), seed=st.integers(0, 2**31))
 def test_distances_are_kept(kind: str, d: int, n: int, seed: int) -> None:
     x = rows(n, d, seed=seed)

@@ -85,7 +85,7 @@ def test_decoding_and_quantising_equal_bitsandbytes_bit_for_bit(
         assert torch.equal(ours, its)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(1, 40), k=st.integers(1, 200), seed=st.integers(0, 99), tie=st.booleans(), zero=st.booleans())
 def test_any_shape_and_ties_and_blocks_of_zeros(n: int, k: int, seed: int, tie: bool, zero: bool) -> None:
     F = pytest.importorskip("bitsandbytes.functional")
