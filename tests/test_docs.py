@@ -12,7 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from semi.merge.config import MergeConfig
 from semi.pairs_io import read_labelled, read_pairs
+from semi.training.config import read_config
 from semi.vectors import Vectors
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +58,14 @@ def test_python_of_the_docs_makes_files_that_are_read(tmp_path: Path, monkeypatc
     exec(compile(script, "bring-your-own-data.md", "exec"), {})
     found = read_labelled("windows.npy", "labels.csv", "The person is {label}.", modality=Vectors())
     assert {pair.caption for pair in found.pairs} == {"The person is walking.", "The person is running."}
+
+
+def test_merge_of_the_docs_is_a_configuration(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "merge.md").read_text("utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "merge.yaml").write_text(example, "utf-8")
+    config = read_config(tmp_path / "merge.yaml", MergeConfig)
+    assert [model.name for model in config.models] == ["vision", "audio"]
 
 
 def test_every_dependency_is_pinned() -> None:
