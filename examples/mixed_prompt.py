@@ -13,10 +13,8 @@ import argparse
 import time
 from threading import Thread
 
-import torch
-
 import semi
-from semi.streams.loading import load_integrations
+from semi.plugins import load_modality
 from semi.streams.sources import Source, open_source
 from semi.streams.stream import Stream
 
@@ -40,23 +38,19 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="times real time")
     options = parser.parse_args()
 
-    integrations = load_integrations([options.imu, options.image])
-    imu, image = integrations["imu"], integrations["image"]
-    source = open_source(options.recording, imu.modality)
-    camera = image.soft(image.embed([image.modality.parse(options.picture)]))[0]  # (t, d_lm)
-
-    model = imu.language_model
-    # one placeholder a sample, in the order of their soft tokens below
-    prompt = model.prompt(f"The wrist: <|modality|>\nThe camera: <|modality|>\n{options.ask}", samples=2)
-    with semi.Session(integrations, None) as session:
+    source = open_source(options.recording, load_modality("imu"))
+    # one placeholder a sample, in the order in which they are given to `ask`
+    question = f"The wrist: <|modality|>\nThe camera: <|modality|>\n{options.ask}"
+    with semi.Session.load(options.imu, options.image) as session:
         stream = session.stream("imu", rate_hz=50.0, window_s=2.0, hop_s=1.0)
+        picture = session.read("image", options.picture)  # a camera would have each new frame read
         sensor = Thread(target=drive, args=(source, stream, options.speed), daemon=True)
         sensor.start()
         while (reading := stream.async_read(timeout_ms=1000)) or sensor.is_alive():
-            if reading is not None:  # the newest: those that came during the last answer are passed over
-                wrist = imu.soft(torch.from_numpy(reading.embedding)[None])[0]  # (t, d_lm)
-                (answer,) = model.generate([[wrist, camera]], [prompt])
-                print(f"{reading.end_ns / 1e9:.2f} s, nearest is {reading.nearest[0].label!r}: {answer}", flush=True)
+            if reading is not None:
+                answer = session.ask(question, [stream, picture]).result()
+                wrist, _ = answer.readings  # the newest: those that came during the last answer are passed over
+                print(f"{wrist.end_ns / 1e9:.2f} s, nearest is {wrist.nearest[0].label!r}: {answer.text}", flush=True)
         sensor.join()
 
 

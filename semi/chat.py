@@ -30,7 +30,7 @@ class Conversation:
             for turn in (self.integration.shown(embedding) or [[]])[0]:
                 self._messages.append({"role": "user", "content": turn.content})
                 self._messages.append({"role": "assistant", "content": turn.answer})
-                self._soft += [] if turn.soft is None else [turn.soft]
+                self._soft += turn.samples
         self._soft.append(self.integration.soft(embedding)[0])
         self._waiting += 1
 

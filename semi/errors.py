@@ -62,7 +62,7 @@ class SessionError(SemiError):
 
     Args:
         retriable: whether the same call may succeed later (a sample out of order, a worker that can be started again);
-            otherwise the session is of no more use.
+            otherwise the stream or session is of no more use.
     """
 
     def __init__(

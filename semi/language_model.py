@@ -245,8 +245,7 @@ class LanguageModel:
         answers: list[tuple[int, list[int]]] = []
         length = 0
         for i, (turn, prompt) in enumerate(zip(turns, prompts, strict=True)):
-            soft = [] if turn.soft is None else [turn.soft]
-            asked = self.splice(prompt, soft)[skip if i == 0 else 0 :]
+            asked = self.splice(prompt, turn.samples)[skip if i == 0 else 0 :]
             ids = self.answer_tokens(turn.answer)
             length += len(asked)
             if every_turn or i + 1 == len(turns):

@@ -20,19 +20,26 @@ class Turn:
     """One turn of a conversation about samples.
 
     Attributes:
-        soft: the sample's soft tokens (t, d_lm); None: the turn shows no sample.
+        soft: the sample's soft tokens (t, d_lm), or of several samples in a tuple; None: the turn shows no sample.
         instruction: what the user says with it.
         answer: what the assistant says: the sample's caption.
     """
 
-    soft: Tensor | None
+    soft: Tensor | tuple[Tensor, ...] | None
     instruction: str
     answer: str
 
     @property
+    def samples(self) -> tuple[Tensor, ...]:
+        """The soft tokens of each of its samples."""
+        if self.soft is None:
+            return ()
+        return self.soft if isinstance(self.soft, tuple) else (self.soft,)
+
+    @property
     def content(self) -> str:
-        """The user's words, with a placeholder where the sample goes."""
-        return self.instruction if self.soft is None else with_placeholders(self.instruction, 1)
+        """The user's words, with a placeholder where each sample goes."""
+        return with_placeholders(self.instruction, len(self.samples)) if self.samples else self.instruction
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from semi.assets import cache_dir
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
 from semi.quantised import bitsandbytes_weights, gguf_weights, replace_linears
+from semi.quiet import no_bars
 from semi_kernels.dispatch import use_triton
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def _load(
     if precision == "nf4":
         options["quantization_config"] = _nf4()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
+        with no_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
     except Exception as error:  # transformers and tokenizers raise whatever a damaged file leads them into
         raise unusable(source, error) from error
     model, report = loaded
@@ -191,14 +193,16 @@ def dequantised(name: str, gguf: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=out.parent))
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        with no_bars():
+            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         # The weights are plain numbers from here on, but transformers refuses to save a model that came quantised.
         config = model.config.to_dict()
         config.pop("quantization_config", None)
         plain = AutoModelForCausalLM.from_config(type(model.config)(**config), dtype=torch.bfloat16)
         plain.load_state_dict(model.state_dict())
         plain.generation_config = model.generation_config
-        plain.save_pretrained(staging)
+        with no_bars():
+            plain.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         # What transformers writes depends on its version; the asset's hash must not.
         (staging / "weights.sha256").write_text(sha256_of(gguf))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, closing, suppress
+from enum import StrEnum
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,15 @@ from semi.errors import InputError
 
 FROM_ROSBAG = "A recording that the modality's plugin reads, e.g. of imu a rosbag2 folder, .db3 or .mcap file."
 FROM_TABLE = "A .csv file with a column stamp_ns or time (s), or an .npz file with stamps (ns) and values."
+TEXT_WORKER = "Where text is written: in a thread, which holds up samples for moments, or in a process of its own."
 SPEED = "Times as fast as it was recorded; max: as fast as every window can be read."
+
+
+class TextWorker(StrEnum):
+    """Who writes."""
+
+    THREAD = "thread"
+    PROCESS = "process"
 
 
 def command(
@@ -33,6 +42,7 @@ def command(
     ] = "sort",
     ask: Annotated[str | None, typer.Option("--ask", help="A question, e.g. 'Is it walking?'.")] = None,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Text beside the nearest labels.")] = True,
+    text_worker: Annotated[TextWorker, typer.Option("--text-worker", help=TEXT_WORKER)] = TextWorker.THREAD,
     rerun: Annotated[
         Path | None, typer.Option("--rerun", metavar="FILE", help="Log it for the Rerun viewer, to an .rrd file.")
     ] = None,
@@ -64,7 +74,7 @@ def command(
             from semi.streams.rerun_log import RerunLog
 
             watchers.append(ending.enter_context(closing(RerunLog(rerun, modality))))
-        session = ending.enter_context(Session.load(folder, text_worker="thread" if text else None))
+        session = ending.enter_context(Session.load(folder, text_worker=text_worker.value if text else None))
         stream = session.stream(modality, **settings)
         session.warmup()
         watchers.append(ending.enter_context(closing(view(sys.stdout, stream.status, as_json=as_json))))

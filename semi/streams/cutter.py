@@ -67,11 +67,13 @@ class Cutter:
         """
         stamp = as_stamp(stamp_ns)
         row = as_numbers(sample, 1)
-        usable = self.settings.usable(row)
+        numbers = row.tolist()
+        usable = self.settings.is_usable(numbers)
+        saturated = self.settings.is_saturated(numbers)
         with self._lock:
             self._fit(len(row))
             earlier = self._waiting
-            self._admit(stamp, row, bool(usable))
+            self._admit(stamp, row, usable, saturated)
             return self._is_new(earlier)
 
     def push_many(self, stamps_ns: Sequence[int] | np.ndarray, samples: Any) -> bool:
@@ -83,15 +85,16 @@ class Cutter:
         rows = as_numbers(samples, 2)
         if len(stamps) != len(rows):
             raise InputError("stamps and samples differ in number", got=f"{len(stamps)} and {len(rows)}")
-        usable = self.settings.usable(rows).tolist()
+        self.settings.check_channels(rows.shape[1])
+        usable, saturated = self.settings.usable(rows).tolist(), self.settings.saturated(rows).tolist()
         new = False
         for start in range(0, len(stamps), AT_ONCE):
             at = slice(start, start + AT_ONCE)
             with self._lock:
                 self._fit(rows.shape[1])
                 earlier = self._waiting
-                for stamp, row, fine in zip(stamps[at], rows[at], usable[at], strict=True):
-                    self._admit(stamp, row, fine)
+                for stamp, *sample in zip(stamps[at], rows[at], usable[at], saturated[at], strict=True):
+                    self._admit(stamp, *sample)
                 new |= self._is_new(earlier)
         return new
 
@@ -132,12 +135,12 @@ class Cutter:
         if self._ring is None:
             self._ring = Ring(self.settings.room, channels)
 
-    def _admit(self, stamp: int, row: np.ndarray, usable: bool) -> None:
+    def _admit(self, stamp: int, row: np.ndarray, usable: bool, saturated: bool) -> None:
         self._counts.pushed += 1
         if not usable:
             self._counts.not_finite += 1
-        elif self._order.admit(stamp, row) and self.settings.limits is not None:
-            self._counts.saturated += bool(self.settings.saturated(row))
+        elif self._order.admit(stamp, row):
+            self._counts.saturated += saturated
 
     def _store(self, stamp: int, row: np.ndarray) -> None:
         ring, sealing = self._ring, self._sealing

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from semi.encoding import embed
-from semi.errors import InputError, SessionError
+from semi.errors import InputError
 from semi.integration import pool
 from semi.memory import Memory
 from semi.modality import Encoder, Modality
@@ -27,8 +29,8 @@ class Labeller:
     memory: Memory
     instruction: str
 
-    def read(self, windows: Sequence[tuple[Window, float]]) -> list[Reading | SessionError]:
-        """A reading for each window and its rate in Hz, embedded in one batch; an error for one that cannot be read."""
+    def read(self, windows: Sequence[tuple[Window, float]]) -> list[Reading | Exception]:
+        """A reading for each window and its rate in Hz, embedded in one batch; its error where it cannot be read."""
         try:
             samples = [self.modality.window(window.values, rate) for window, rate in windows]
             embeddings = embed(self.encoder, samples)
@@ -36,7 +38,7 @@ class Labeller:
         except Exception as error:  # plugins raise anything, and the stream goes on with its next window
             if len(windows) > 1:
                 return [self.read([each])[0] for each in windows]
-            return [unreadable(error)]
+            return [error]
 
     def warmup(self) -> np.ndarray:
         """Read an example of the modality, and the embedding (d_enc,) of a support sample, which is returned."""
@@ -46,9 +48,20 @@ class Labeller:
         self._reading(Window(0, 0, 0, 0, row), row)
         return row
 
+    def read_sample(self, sample: Any, stamp_ns: int = 0) -> Reading:
+        """A reading of a sample that is no window.
+
+        Raises:
+            PairsError: it is not a sample of the modality.
+        """
+        came = time.monotonic()
+        [embedding] = embed(self.encoder, [self.modality.parse(sample)])
+        return self._reading(Window(0, 0, stamp_ns, stamp_ns, embedding, came), embedding)
+
     def _reading(self, window: Window, embedding: np.ndarray) -> Reading:
         pooled = pool(torch.from_numpy(embedding)[None])[0]
         return Reading(
+            self.modality.name,
             self.memory.nearest(pooled),
             self.memory.unlike(pooled),
             window.run,
@@ -58,10 +71,3 @@ class Labeller:
             embedding,
             window.sealed_at,
         )
-
-
-def unreadable(error: Exception) -> SessionError:
-    """What a window's reader is told."""
-    told = SessionError("a window could not be read", got=f"{type(error).__name__}: {error}", retriable=True)
-    told.__cause__ = error
-    return told

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
@@ -15,11 +16,13 @@ import torch
 from semi.errors import InputError, SessionError
 from semi.integration import Integration, Parts, read_parts
 from semi.modality import Modality
+from semi.streams.composing import Request
 from semi.streams.labels import Labeller
 from semi.streams.loading import by_modality, load_integrations
 from semi.streams.settings import StreamSettings
-from semi.streams.stream import Reading, Stream, closed
+from semi.streams.stream import Answer, Reading, Stream, closed, no_language_model
 from semi.streams.texts import Texts
+from semi.streams.windows import Window
 from semi.streams.writers import ProcessWriter, ThreadWriter, Writer
 
 TextWorker = Literal["thread", "process"]
@@ -29,6 +32,9 @@ CLOSE_S = 30.0
 
 class Session:
     """One thread reads the newest window of every stream, another has the language model write; build it with `load`.
+
+    Windows of one modality are embedded in one batch, and texts that are due at once are written in one, whatever
+    their modalities: every integration has a projector of its own in front of the one language model.
 
     Both are asleep where there is nothing to do. The session changes nothing that is global: no settings of torch, no
     logging, no signals, no environment.
@@ -102,7 +108,7 @@ class Session:
 
         Args:
             modality: one of the session's.
-            name: in `status`; None: the modality's, with a number where it is taken.
+            name: in `status`; None: the modality's, with a number where it is taken. `Stream.close` makes it free.
             texts: whether text is written without being asked, of the newest window whenever the one before is done.
             settings: others of `StreamSettings`, which also explains rate_hz, window_s and hop_s.
 
@@ -113,14 +119,9 @@ class Session:
         """
         chosen = StreamSettings(rate_hz=rate_hz, window_s=window_s, hop_s=hop_s, **settings)
         if texts and self._texts is None:
-            raise InputError("the session has no language model", do='load it with text_worker="thread" or "process"')
+            raise no_language_model()
         with self._lock:
-            if self._closed:
-                raise closed()
-            if modality not in self._labellers:
-                known = ", ".join(self._labellers)
-                raise InputError("the session has no such modality", got=modality, expected=known)
-            labeller = self._labellers[modality]
+            labeller = self._labeller(modality)
             if type(labeller.modality).window is Modality.window:
                 labeller.modality.window(np.empty((0, 0)), rate_hz)  # says that there are none
             if name is None:
@@ -131,9 +132,54 @@ class Session:
             if name in self._streams:
                 raise InputError("the session has a stream of that name", got=name, do="choose another")
             ask = None if self._texts is None else self._texts.ask
-            made = Stream(name, labeller.modality, chosen, self._sealed.set, ask, texts=texts)
+            made = Stream(name, labeller.modality, chosen, self._sealed.set, ask, self._forget, texts=texts)
             self._streams[name] = made
         return made
+
+    def read(self, modality: str, sample: Any, stamp_ns: int = 0) -> Reading:
+        """The reading of a sample that is no window of a stream, such as a picture; computed in this thread.
+
+        Args:
+            modality: one of the session's.
+            sample: as `Modality.parse` takes it.
+            stamp_ns: when it was measured.
+
+        Raises:
+            InputError: the session has no such modality.
+            PairsError: it is not a sample of the modality.
+            SessionError: the session is closed.
+        """
+        return self._labeller(modality).read_sample(sample, stamp_ns)
+
+    def ask(self, question: str, about: Sequence[Stream | Reading] | None = None) -> Future[Answer]:
+        """Ask the language model one question about the newest windows of several streams, and other samples.
+
+        Returns at once, as `Stream.ask`. The answer is about the windows that are the newest when its turn comes, once
+        every stream has one. It is in the future alone, and not in `Stream.latest_text`.
+
+        Args:
+            question: with one placeholder `<|modality|>` for each of `about`, in their order, or with none: all stand
+                in front then.
+            about: streams, and readings, e.g. of `read`. None: all streams, in the order in which they were opened.
+
+        Raises:
+            InputError: about nothing, a stream of another session, another number of placeholders, or the session was
+                loaded without a language model.
+            SessionError: too many questions about a stream wait (retriable), or one, or the session, is closed.
+        """
+        if self._texts is None:
+            raise no_language_model()
+        with self._lock:
+            if self._closed:
+                raise closed("session")
+            known = list(self._streams.values())
+        chosen = known if about is None else list(about)
+        if not chosen:
+            raise InputError("a question about nothing", got="no streams", do="open one: session.stream(...)")
+        strange = [each.name for each in chosen if isinstance(each, Stream) and each not in known and not each.closed]
+        if strange:
+            raise InputError("streams of another session", got=", ".join(strange), expected="streams of this one")
+        return self._texts.ask(chosen, question)
 
     def warmup(self) -> None:
         """Do once what takes longer the first time: an example of each modality is read, and a word written of it.
@@ -142,11 +188,11 @@ class Session:
             SessionError: the text worker failed (retriable), or the session is closed.
         """
         if self._closed:
-            raise closed()
+            raise closed("session")
         for name, labeller in list(self._labellers.items()):
             embedding = labeller.warmup()
             if self._writer is not None:
-                self._writer.write(name, embedding, labeller.instruction, 1)
+                self._writer.write([Request(((name, embedding),), labeller.instruction)], 1)
 
     def status(self) -> dict[str, dict[str, Any]]:
         """`Stream.status` of each stream by its name."""
@@ -189,16 +235,34 @@ class Session:
     ) -> None:
         self.close()
 
+    def _labeller(self, modality: str) -> Labeller:
+        if self._closed:
+            raise closed("session")
+        if modality not in self._labellers:
+            known = ", ".join(self._labellers)
+            raise InputError("the session has no such modality", got=modality, expected=known)
+        return self._labellers[modality]
+
+    def _forget(self, stream: Stream) -> None:
+        """A stream is closed."""
+        with self._lock:
+            if self._streams.get(stream.name) is stream:
+                del self._streams[stream.name]
+        if self._texts is not None:
+            self._texts.forget(stream)
+
     def _read_all(self) -> None:
-        while True:
+        while not self._closed:
             self._sealed.wait()
             self._sealed.clear()
-            if self._closed:
-                return
-            with self._lock:
-                streams = list(self._streams.values())
-            for name, labeller in self._labellers.items():
-                self._read([stream for stream in streams if stream.modality.name == name], labeller)
+            self._read_once()
+
+    def _read_once(self) -> None:
+        """A method, so that nothing of a closed stream is held while there is nothing to do."""
+        with self._lock:
+            streams = list(self._streams.values())
+        for name, labeller in self._labellers.items():
+            self._read([stream for stream in streams if stream.modality.name == name], labeller)
 
     def _read(self, streams: list[Stream], labeller: Labeller) -> None:
         """One batch of the newest windows of an encoder's streams."""
@@ -206,8 +270,19 @@ class Session:
         if not taken:
             return
         outcomes = labeller.read([(window, stream.settings.rate_hz) for stream, window in taken])
-        for (stream, _), outcome in zip(taken, outcomes, strict=True):
+        for (stream, window), outcome in zip(taken, outcomes, strict=True):
             # texts first: who asks as soon as it has its reading means that window
             if self._texts is not None and isinstance(outcome, Reading):
                 self._texts.publish(stream, outcome)
-            stream.publish(outcome)
+            stream.publish(outcome if isinstance(outcome, Reading) else unreadable(stream, window, outcome))
+
+
+def unreadable(stream: Stream, window: Window, error: Exception) -> SessionError:
+    """What the reader of a window is told that the modality or its encoder refused."""
+    told = SessionError(
+        f"window {window.number} of stream {stream.name} could not be read",
+        got=f"{type(error).__name__}: {error}; stamps {window.start_ns} to {window.end_ns}",
+        retriable=True,
+    )
+    told.__cause__ = error
+    return told

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What is known of a window in milliseconds."""
+    """What is known of a window, or of another sample, in milliseconds."""
 
+    modality: str
     nearest: list[Neighbour]
     """Labels of the nearest samples of the support set, with distances; 1.0 is their usual spacing."""
     unlike_anything_seen: bool
@@ -34,11 +35,11 @@ class Reading:
     number: int
     start_ns: int
     end_ns: int
-    """Stamps of the window's first and last sample."""
+    """Stamps of the window's first and last sample; the same for a sample that is no window."""
     embedding: np.ndarray
     """(d_enc,) or (t, d_enc), float32."""
     sealed_at: float
-    """`time.monotonic()` when the sample came that completed the window."""
+    """`time.monotonic()` when the sample came that completed it."""
 
     @property
     def age_ms(self) -> float:
@@ -48,15 +49,21 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Text about a window."""
+    """Text about a window, or about several, and other samples."""
 
     text: str
     question: str | None
     """None: the modality's own instruction."""
-    reading: Reading
+    readings: tuple[Reading, ...]
+    """Of what it is about, in the order in which it was asked about."""
+
+    @property
+    def reading(self) -> Reading:
+        """The first, which is the only one unless several were asked about at once."""
+        return self.readings[0]
 
 
-Ask = Callable[["Stream", str | None], "Future[Answer]"]
+Ask = Callable[[Sequence["Stream | Reading"], str | None], "Future[Answer]"]
 
 
 class Stream:
@@ -67,6 +74,7 @@ class Stream:
     Args:
         wake: called, by the thread that pushes, when there is a window to be read; returns at once.
         ask: puts a question to the language model; None: the session has none.
+        forget: lets go of a stream that is closed.
         texts: whether the newest window gets text whenever the one before has got its own.
     """
 
@@ -77,11 +85,12 @@ class Stream:
         settings: StreamSettings,
         wake: Callable[[], None],
         ask: Ask | None,
+        forget: Callable[[Stream], None],
         *,
         texts: bool = False,
     ) -> None:
         self.name, self.modality, self.settings, self.texts = name, modality, settings, texts
-        self._wake, self._ask = wake, ask
+        self._wake, self._ask, self._forget = wake, ask, forget
         self._cutter = Cutter(settings)
         self._latency = {name: Latency() for name in ("push", "label", "text")}
         self._news = Condition()
@@ -91,7 +100,8 @@ class Stream:
         self._unread: Reading | SessionError | None = None
         self._failed = 0
         self._error: SessionError | None = None
-        self._closed = False
+        self.closed = False
+        """Whether `close` was called, here or of the session."""
 
     def push(self, stamp_ns: int, sample: Any) -> bool:
         """Take a sample (channels,) measured at `stamp_ns`; never waits for anything but other threads' samples.
@@ -101,7 +111,7 @@ class Stream:
 
         Raises:
             InputError: not a stamp, or another number of channels than the first sample had; nothing was counted.
-            SessionError: the session is closed (fatal), or the sample is late and the policy is "raise" (retriable).
+            SessionError: the stream is closed (fatal), or the sample is late and the policy is "raise" (retriable).
         """
         began = time.perf_counter_ns()
         sealed = self._pushed(self._cutter.push, stamp_ns, sample)
@@ -120,7 +130,7 @@ class Stream:
         """The newest reading, unless it is older; returns at once.
 
         Raises:
-            SessionError: the session is closed.
+            SessionError: the stream is closed.
         """
         with self._news:
             self._require_open()
@@ -139,11 +149,11 @@ class Stream:
             None if there was none in that time.
 
         Raises:
-            SessionError: the window could not be read (retriable: the next may be), or the session is closed (fatal).
+            SessionError: the window could not be read (retriable: the next may be), or the stream is closed (fatal).
         """
         with self._news:
             timeout = None if timeout_ms is None else timeout_ms / 1e3
-            self._news.wait_for(lambda: self._unread is not None or self._closed, timeout)
+            self._news.wait_for(lambda: self._unread is not None or self.closed, timeout)
             self._require_open()
             unread, self._unread = self._unread, None
         if isinstance(unread, SessionError):
@@ -159,14 +169,14 @@ class Stream:
             question: or instruction; None: the modality's own.
 
         Raises:
-            InputError: the session was loaded without a language model.
-            SessionError: too many questions wait (retriable), or the session is closed (fatal). The future raises it
+            InputError: the session was loaded without a language model, or the question has several placeholders.
+            SessionError: too many questions wait (retriable), or the stream is closed (fatal). The future raises it
                 too: retriable where the worker that writes text died.
         """
         if self._ask is None:
-            raise InputError("the session has no language model", do='load it with text_worker="thread" or "process"')
+            raise no_language_model()
         self._require_open()
-        return self._ask(self, question)
+        return self._ask([self], question)
 
     def latest_text(self, max_age_ms: float = float("inf")) -> Answer | None:
         """The newest text, unless its window is older; returns at once."""
@@ -194,6 +204,13 @@ class Stream:
             "latency_ms": {name: latency.summary() for name, latency in self._latency.items()},
         }
 
+    def close(self) -> None:
+        """End this stream alone: its name is free, its questions fail, whoever waits is told. May be called twice."""
+        with self._news:
+            self.closed = True
+            self._news.notify_all()
+        self._forget(self)
+
     def take(self) -> Window | None:
         """For the session's worker: the newest window, once."""
         return self._cutter.take()
@@ -219,12 +236,6 @@ class Stream:
             else:
                 self._error = outcome
 
-    def close(self) -> None:
-        """For the session: whoever waits is told."""
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
-
     def _pushed(self, store: Callable[..., bool], *samples: Any) -> bool:
         self._require_open()
         sealed = store(*samples)
@@ -233,10 +244,15 @@ class Stream:
         return sealed
 
     def _require_open(self) -> None:
-        if self._closed:
-            raise closed()
+        if self.closed:
+            raise closed("stream")
 
 
-def closed() -> SessionError:
-    """What is raised after `Session.close`."""
-    return SessionError("the session is closed", do="load another", retriable=False)
+def closed(what: str) -> SessionError:
+    """What is raised after `close` of a stream or a session."""
+    return SessionError(f"the {what} is closed", do=f"open another {what}", retriable=False)
+
+
+def no_language_model() -> InputError:
+    """What is raised where text is wanted of a session without."""
+    return InputError("the session has no language model", do='load it with text_worker="thread" or "process"')

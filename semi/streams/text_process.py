@@ -1,18 +1,20 @@
-"""`python -m semi.streams.text_process '["FOLDER", ...]' [DEVICE]`: texts for embeddings, JSON lines in and out.
+"""`python -m semi.streams.text_process '["FOLDER", ...]' [DEVICE]`: texts for requests, JSON lines in and out.
 
 `semi.streams.writers.ProcessWriter` starts it and is the only one to talk to it.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
 import sys
 from queue import SimpleQueue
 from threading import Thread
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semi.streams.composing import Composer
 
 NICE = 5
 """Added to the niceness: samples come first where cores are few."""
@@ -28,13 +30,13 @@ def main() -> None:
     requests: SimpleQueue[str] = SimpleQueue()
     Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
     folders, *device = json.loads(sys.argv[1]), *sys.argv[2:]
-    integrations: dict[str, Any] | None = None
+    composer: Composer | None = None
     while True:
         request = json.loads(requests.get())
         try:
-            if integrations is None:
-                integrations = _loaded(folders, device[0] if device else None)
-            answer: dict[str, Any] = {"text": _text(integrations[request["modality"]], request)}
+            if composer is None:
+                composer = _composer(folders, device[0] if device else None)
+            answer: dict[str, Any] = {"texts": _texts(composer, request)}
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
             answer = {"what": "text could not be written", "got": got, "do": getattr(error, "do", None)}
@@ -48,20 +50,17 @@ def _read(lines: IO[str], requests: SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-def _loaded(folders: list[str], device: str | None) -> dict[str, Any]:
+def _composer(folders: list[str], device: str | None) -> Composer:
+    from semi.streams.composing import Composer
     from semi.streams.loading import load_integrations
 
-    return load_integrations(folders, device)
+    return Composer(load_integrations(folders, device))
 
 
-def _text(integration: Any, request: dict[str, Any]) -> str:
-    import numpy as np
-    import torch
+def _texts(composer: Composer, request: dict[str, Any]) -> list[str]:
+    from semi.streams.composing import from_json
 
-    numbers = np.frombuffer(base64.b64decode(request["embedding"]), np.float32).reshape(request["shape"])
-    row = torch.from_numpy(numbers.copy())[None]
-    [text] = integration.texts(row, [request["instruction"]], request["max_new_tokens"])
-    return str(text)
+    return composer.write([from_json(each) for each in request["requests"]], request["max_new_tokens"])
 
 
 if __name__ == "__main__":

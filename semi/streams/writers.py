@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-
 from semi.errors import SessionError
 from semi.integration import Integration
+from semi.streams.composing import Composer, Request, to_json
 from semi.streams.stream import closed
 
 MODULE = "semi.streams.text_process"
 
 
 class Writer(Protocol):
-    """Text for one embedding after the other; a second call waits for the first."""
+    """Texts for one batch of requests after the other; a second call waits for the first."""
 
-    def write(self, modality: str, embedding: np.ndarray, instruction: str, max_new_tokens: int) -> str:
-        """Text for an embedding (d_enc,) or (t, d_enc).
+    def write(
+        self, requests: Sequence[Request], max_new_tokens: int, unwanted: Callable[[], bool] = lambda: False
+    ) -> list[str]:
+        """A text for each request.
+
+        Args:
+            unwanted: whether nobody waits for any of them any more; they may be cut short then.
 
         Raises:
-            SessionError: it could not be written; retriable unless the writer is closed.
+            SessionError: they could not be written; retriable unless the writer is closed.
         """
         ...
 
     def stop(self) -> None:
-        """End a text that is being written, from any thread; none is written any more."""
+        """End texts that are being written, from any thread; none is written any more."""
         ...
 
     def close(self) -> None:
@@ -47,34 +49,34 @@ class ThreadWriter:
     """Writes in the thread that asks. Others wait for Python's interpreter lock then, for milliseconds."""
 
     def __init__(self, integrations: Mapping[str, Integration]) -> None:
-        self._integrations = dict(integrations)
+        self._composer: Composer | None = Composer(integrations)
         self._lock = Lock()
         self._stopped = Event()
 
-    def write(self, modality: str, embedding: np.ndarray, instruction: str, max_new_tokens: int) -> str:
+    def write(
+        self, requests: Sequence[Request], max_new_tokens: int, unwanted: Callable[[], bool] = lambda: False
+    ) -> list[str]:
         """See `Writer`."""
         with self._lock:
-            if self._stopped.is_set():
-                raise closed()
-            row = torch.from_numpy(embedding)[None]
-            integration = self._integrations[modality]
-            return integration.texts(row, [instruction], max_new_tokens, stop=self._stopped.is_set)[0]
+            if self._composer is None or self._stopped.is_set():
+                raise closed("session")
+            return self._composer.write(requests, max_new_tokens, lambda: self._stopped.is_set() or unwanted())
 
     def stop(self) -> None:
-        """See `Writer`; a text ends after its next token."""
+        """See `Writer`; texts end after their next token."""
         self._stopped.set()
 
     def close(self) -> None:
         """See `Writer`."""
         self.stop()
         with self._lock:
-            self._integrations.clear()
+            self._composer = None
 
 
 class ProcessWriter:
     """Writes in a process that loads the integrations itself, with a lower priority than this one.
 
-    It starts with the first text, again if it died, and ends when its input does, which is when this process ends,
+    It starts with the first request, again if it died, and ends when its input does, which is when this process ends,
     however that happens. It is no child of `multiprocessing`, which would import the caller's main module and leave a
     process behind that tracks resources.
     """
@@ -84,23 +86,19 @@ class ProcessWriter:
         self._command += [device] if device else []
         self._lock = Lock()
         self._state = Lock()
-        """Guards what follows, while a text is waited for too."""
+        """Guards what follows, while texts are waited for too."""
         self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
 
-    def write(self, modality: str, embedding: np.ndarray, instruction: str, max_new_tokens: int) -> str:
-        """See `Writer`; the first call takes as long as loading a language model."""
-        request = {
-            "modality": modality,
-            "embedding": base64.b64encode(np.ascontiguousarray(embedding, np.float32).tobytes()).decode(),
-            "shape": embedding.shape,
-            "instruction": instruction,
-            "max_new_tokens": max_new_tokens,
-        }
+    def write(
+        self, requests: Sequence[Request], max_new_tokens: int, unwanted: Callable[[], bool] = lambda: False
+    ) -> list[str]:
+        """See `Writer`; the first call takes as long as loading a language model, and no text is cut short."""
+        request = {"requests": [to_json(each) for each in requests], "max_new_tokens": max_new_tokens}
         with self._lock:
             answer = self._asked(self._running(), request)
-        if "text" in answer:
-            return str(answer["text"])
+        if "texts" in answer:
+            return [str(text) for text in answer["texts"]]
         raise SessionError(answer["what"], got=answer["got"], do=answer["do"], retriable=True)
 
     def stop(self) -> None:
@@ -125,7 +123,7 @@ class ProcessWriter:
     def _running(self) -> subprocess.Popen[bytes]:
         with self._state:
             if self._stopped:
-                raise closed()
+                raise closed("session")
             if self._process is None:
                 # its own modules may be where only this process was told to look
                 environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
@@ -140,7 +138,7 @@ class ProcessWriter:
 
     def _asked(self, process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any]:
         if process.stdin is None or process.stdout is None:
-            raise closed()
+            raise closed("session")
         line = b""
         with suppress(OSError):  # it died before it read
             process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -149,7 +147,7 @@ class ProcessWriter:
         if not line.endswith(b"\n"):
             code = self._end()
             if self._stopped:
-                raise closed()
+                raise closed("session")
             raise SessionError(
                 "the process that writes texts ended",
                 got=f"exit code {code}" if code is None or code >= 0 else f"killed by signal {-code}",

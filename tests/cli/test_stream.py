@@ -24,9 +24,12 @@ def table(work: Path) -> Path:
     return work / "recording.csv"
 
 
-def test_json_has_a_line_for_everything(toy_integration: Path, tiny_text: str, table: Path, semi: Callable) -> None:
+@pytest.mark.parametrize("worker", ["thread", "process"])
+def test_json_has_a_line_for_everything(
+    worker: str, toy_integration: Path, tiny_text: str, table: Path, semi: Callable
+) -> None:
     arguments = ["stream", "vectors", "--dir", toy_integration, "--from-table", table, "--speed", "max", *OPTIONS]
-    result = semi(*arguments, "--json")
+    result = semi(*arguments, "--text-worker", worker, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     *told, status = [json.loads(line) for line in result.stdout.splitlines()]
     readings, texts = told[::2], told[1::2]
@@ -63,6 +66,7 @@ REFUSED = {
     "stream vectors --dir {toy} --from-table recording.csv --speed fast": "--speed is no speed",
     "stream vectors --dir {toy} --from-table recording.csv --out-of-order skip": "unknown policy out_of_order",
     "stream vectors --dir {toy} --from-table recording.csv --hop 0": "hop_s is out of range",
+    "stream vectors --dir {toy} --from-table recording.csv --text-worker fork": "invalid value for '--text-worker'",
     "stream imu --dir {toy} --from-table recording.csv": "is of another modality",
     "stream vectors --dir gone --from-table recording.csv": "gone",
 }

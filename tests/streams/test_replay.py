@@ -134,11 +134,12 @@ def test_what_cannot_be_read_is_told_and_the_replay_goes_on(session: Session) ->
     watched, stream = Watched(), session.stream("vectors", **{**SETTINGS, "out_of_order": "raise"})
     replay(zip(stamps.tolist(), huge, strict=True), stream, [watched], speed=None, text=False)
     told = [error.what for error in watched.failures]
+    unread = [what for what in told if what.endswith("of stream vectors could not be read")]
     assert "a sample is older than the newest one" in told
-    assert "a window could not be read" in told
+    assert unread
     assert len(watched.samples) == len(stamps)
     counts = stream.counts()
-    assert len(watched.readings) + told.count("a window could not be read") == counts.given > 0
+    assert len(watched.readings) + len(unread) == counts.given > 0
 
 
 def test_a_session_that_is_closed_ends_the_replay(session: Session) -> None:
@@ -224,7 +225,7 @@ def test_views(told: tuple[list[dict[str, Any]], str, str]) -> None:
     found = lines.splitlines()
     assert found[0].startswith("     0.48 s  left (")
     assert found[1].startswith('     0.48 s  "')
-    assert "failed: a window could not be read" in lines
+    assert "of stream vectors could not be read" in lines
     assert found[-1].startswith("140 samples, ")
     assert "duplicates 1, not finite 1, gaps 1" in found[-1]
     assert "140 samples" in table

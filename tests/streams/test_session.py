@@ -105,9 +105,10 @@ def test_a_window_that_cannot_be_read_is_told_and_the_next_one_is_read(labels: S
     show(beside, "up")
     for i in range(21):
         stream.push(10 * MS * i, [1e300] * 4)  # beyond float32
-    with pytest.raises(SessionError, match="could not be read") as error:
+    with pytest.raises(SessionError, match="window 0 of stream vectors could not be read") as error:
         stream.async_read(LONG)
     assert error.value.retriable
+    assert "stamps 0 to 180000000" in str(error.value)
     assert stream.status()["failed"] == 1
     assert "float32" in stream.status()["error"]
     show(stream, "up", 1000 * MS)
@@ -226,6 +227,21 @@ def test_open_and_close_leave_nothing_behind(integration_folder: Path) -> None:
     for text_worker in (None,) * 20 + ("thread",) * 3:
         once(text_worker)
     assert left() == before
+
+
+def test_a_robots_process_sees_no_bar_and_keeps_no_thread(integration_folder: Path) -> None:
+    script = (
+        "import sys, threading, semi;"
+        "session = semi.Session.load(sys.argv[1], device='cpu', max_new_tokens=1);"
+        "stream = session.stream('vectors', rate_hz=50.0, window_s=0.2, hop_s=0.2);"
+        "[stream.push(10_000_000 * i, [1.0, 0.0, 0.0, 0.0]) for i in range(21)];"
+        "stream.ask().result(60);"
+        "session.close();"
+        "print(*(thread.name for thread in threading.enumerate()), sep=',')"
+    )
+    command = [sys.executable, "-c", script, str(integration_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("MainThread\n", "")
 
 
 def test_nothing_global_changes(integration_folder: Path) -> None:

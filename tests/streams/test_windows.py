@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,6 +216,22 @@ def test_saturated_samples_are_stored_and_counted() -> None:
     cutter.push_many([0, 1, 2, 2], [[0.5, 1.9], [-1.0, 0.0], [0.0, 2.5], [9.0, 9.0]])
     counts = cutter.counts()
     assert (counts.stored, counts.saturated, counts.duplicates) == (3, 2, 1)
+
+
+NUMBERS = st.sampled_from([0.0, -0.0, 1.0, -2.0, 5e-324, 1e308, np.nan, np.inf, -np.inf])
+
+
+@given(
+    sample=st.lists(NUMBERS, min_size=8, max_size=8),
+    quaternions=st.sampled_from([(), (0,), (3,), (0, 4)]),
+    limits=st.sampled_from([None, 2.0, (1.0,), (3.0, 1.0) * 4]),
+)
+def test_one_sample_is_judged_as_a_recording_is(sample: list[float], quaternions: Any, limits: Any) -> None:
+    chosen = StreamSettings(rate_hz=50.0, window_s=1.0, hop_s=1.0, quaternions=quaternions, limits=limits)
+    rows = np.array([sample])
+    assert [chosen.is_usable(sample)] == chosen.usable(rows).tolist()
+    if chosen.is_usable(sample):  # of others nobody asks
+        assert [chosen.is_saturated(sample)] == chosen.saturated(rows).tolist()
 
 
 def test_the_caller_s_buffer_is_not_kept() -> None:

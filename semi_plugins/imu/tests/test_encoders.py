@@ -100,6 +100,24 @@ def test_statistics_are_those_of_numpy(movement: np.ndarray) -> None:
     np.testing.assert_allclose(by_channel[7, 0], length.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [25, 100, 201, 350, 1000, 3000])
+def test_the_network_of_statistics_gives_its_embedding(steps: int) -> None:
+    g = np.random.default_rng(steps)
+    time = np.arange(steps)[:, None] / 50
+    moved = g.normal(size=6) * np.sin(2 * np.pi * g.uniform(0, 25, 6) * time) + 0.1 * g.normal(size=(steps, 6))
+    sample = Imu().parse({"data": moved + np.eye(6)[2] * 9.81, "rate": 50, "units": "SI"})
+    encoder = Imu().encoder("statistics")
+    network = encoder.network()  # type: ignore[attr-defined]
+    found = network.module(torch.from_numpy(network.prepare(sample))).numpy()
+    np.testing.assert_allclose(found, encoder.encode([sample])[0], atol=1e-5)
+
+
+def test_the_network_of_statistics_needs_both_quantities() -> None:
+    sample = Imu().parse({"data": np.ones((50, 3)), "rate": 50, "units": "SI"})
+    with pytest.raises(InputError, match="needs acceleration and angular velocity"):
+        Imu().encoder("statistics").network().prepare(sample)  # type: ignore[attr-defined]
+
+
 FIRST = (0.135664, 0.339411, -0.138501, -0.064089)
 SECOND = (-0.3664, -0.845361, -0.173448, -0.191779)
 

@@ -10,6 +10,8 @@ from semi.errors import InputError, PairsError
 
 from semi_plugin_imu.sampling import at_rate
 
+MEASURED = "acceleration in m/s^2 and angular velocity in rad/s"
+"""What numbers are once their units are known."""
 SECONDS = (0.5, 60.0)
 """Shortest and longest window that can be one sample."""
 RATES = (5.0, 10_000.0)

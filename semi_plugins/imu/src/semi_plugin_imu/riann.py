@@ -14,6 +14,7 @@ from semi.export import Network
 from semi.export.recurrent import GRULayer
 from torch import Tensor
 
+from semi_plugin_imu.recording import MEASURED
 from semi_plugin_imu.sources.reading import read_sample
 
 RATE = 50.0
@@ -21,7 +22,6 @@ RATE = 50.0
 HIDDEN, INPUTS = 200, 7
 LAYERS = (("169", "170", "171"), ("189", "190", "191"))
 """Names in riann.onnx: weights of the input (1, 600, .) and of the state (1, 600, 200), biases of both (1, 1200)."""
-MEASURED = "acceleration in m/s^2 and angular velocity in rad/s"
 SCALES = ("12", "14")
 """Names in riann.onnx of the mean and the deviation that inputs are centred and scaled by, (7,) each."""
 

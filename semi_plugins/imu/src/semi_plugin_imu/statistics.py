@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from semi.errors import InputError
 
+from semi_plugin_imu.recording import MEASURED
 from semi_plugin_imu.sources.reading import read_sample
 from semi_plugin_imu.units import STANDARD_GRAVITY
+
+if TYPE_CHECKING:
+    from semi.export import Network
 
 RATE = 50.0
 BANDS = (0.1, 0.75, 1.5, 3.0, 6.0, 25.0)
@@ -45,6 +50,27 @@ class Statistics:
                 if name in measured:
                     block[:] = features(measured[name].astype(np.float64) * scale)
         return rows.reshape(len(samples), self.width)
+
+    def network(self) -> Network:
+        """All of it, for measurements of both quantities at 50 Hz."""
+        from semi.export import Network
+
+        from semi_plugin_imu.statistics_network import StatisticsNetwork
+
+        meaning = f"{MEASURED}, evenly at {RATE:g} Hz"
+        return Network(StatisticsNetwork(), _measured, ("T", 6), "float32", meaning)
+
+
+def _measured(sample: Any) -> np.ndarray:
+    """(T, 6): where a quantity is absent its features are 0, which no numbers in its place would lead to."""
+    recording = read_sample(sample).at(RATE)
+    if len(recording.present) < len(SCALES):
+        raise InputError(
+            "the network of imu/statistics needs acceleration and angular velocity",
+            got=f"{' and '.join(recording.present)} only",
+            do="export what comes after it: --from embedding",
+        )
+    return np.concatenate([recording.present[name] for name in SCALES], axis=1).astype(np.float32)
 
 
 def features(vectors: np.ndarray) -> np.ndarray:
