@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semi.procedural import ADJECTIVES, LEADING, NOUNS, TRAILING, WIDTHS, ProceduralModality, phrase
+from semi.procedural.frames import SLOTS, fill
 from semi.ridge import Ridge
 
 SEEDS = st.integers(0, 100_000)
@@ -40,6 +41,22 @@ def test_captions_say_what_the_attributes_are(seed: int) -> None:
             stem = value[:-1] if slot in NOUNS else value  # a plural may change the last letter
             if value not in ("man", "woman"):
                 assert stem.lower() in pair.caption.lower(), (slot, value, pair.caption)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=60)
+def test_framed_captions_say_what_the_attributes_are_in_one_or_two_sentences_of_their_own(seed: int) -> None:
+    modality = ProceduralModality.draw(seed, framed=True)
+    assert modality == ProceduralModality.draw(seed, framed=True)
+    assert SLOTS[0] <= len(modality.slots) <= SLOTS[1]
+    assert WIDTHS[0] <= modality.width <= WIDTHS[1]
+    embeddings, pairs = modality.sample(6, seed=0)
+    assert embeddings.shape == (6, modality.width)
+    assert embeddings.isfinite().all()
+    for pair in pairs:
+        assert pair.caption in {fill(frame, pair.attributes) for frame in modality.frames}
+        assert all(value in modality.slots[slot] for slot, value in pair.attributes.items())
+        assert all(value.lower() in pair.caption.lower() for value in pair.attributes.values())
 
 
 def test_modalities_of_other_seeds_differ() -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from semi.pairs import Pair
+from semi.procedural.frames import draw_frames, fill
 
 LEADING = ("number",)
 ADJECTIVES = (
@@ -41,6 +42,7 @@ class ProceduralModality:
         slots: attribute slots and the values each takes here, in the order of its captions.
         width: of its embeddings.
         phrasings: which of the three phrasings its captions use.
+        frames: sentences of its own instead, see `semi.procedural.frames`.
         seed: everything above and the random encoder follow from it.
     """
 
@@ -49,11 +51,19 @@ class ProceduralModality:
     width: int
     phrasings: tuple[int, ...]
     seed: int
+    frames: tuple[str, ...] = ()
 
     @classmethod
-    def draw(cls, seed: int) -> ProceduralModality:
-        """The modality of a seed: one noun slot and 1 to 4 others, each with 3 to 8 values."""
+    def draw(cls, seed: int, *, framed: bool = False) -> ProceduralModality:
+        """The modality of a seed: one noun slot and 1 to 4 others, each with 3 to 8 values.
+
+        Args:
+            framed: with slots, values and sentences of `semi.procedural.frames` instead.
+        """
         g = torch.Generator().manual_seed(seed)
+        if framed:
+            slots, frames = draw_frames(g)
+            return cls(f"framed-{seed}", slots, _width(g), (), seed, frames)
         noun = NOUNS[_integer(len(NOUNS), g)]
         others = [*LEADING, *ADJECTIVES, *TRAILING]
         chosen = {noun, *(others[i] for i in torch.randperm(len(others), generator=g)[: 1 + _integer(4, g)].tolist())}
@@ -62,8 +72,7 @@ class ProceduralModality:
             values = _words()[slot]
             count = min(len(values), 3 + _integer(6, g))
             slots[slot] = tuple(values[i] for i in torch.randperm(len(values), generator=g)[:count].tolist())
-        low, high = (torch.tensor(float(w)).log() for w in WIDTHS)
-        width = int(torch.exp(low + (high - low) * torch.rand((), generator=g)).round())
+        width = _width(g)
         phrasings = tuple(torch.randperm(3, generator=g)[: 1 + _integer(3, g)].tolist())
         return cls(f"procedural-{seed}", slots, width, phrasings, seed)
 
@@ -75,17 +84,23 @@ class ProceduralModality:
         embeddings = self._encode(factors)
         embeddings = embeddings + 0.1 * embeddings.std() * torch.randn(embeddings.shape, generator=g)
         rows = [{slot: self.slots[slot][int(picks[slot][i])] for slot in self.slots} for i in range(n)]
-        ways = [self.phrasings[_integer(len(self.phrasings), g)] for _ in range(n)]
+        captions = [self._caption(row, g) for row in rows]
         return embeddings, [
-            Pair(sample=None, caption=phrase(row, way), attributes=row) for row, way in zip(rows, ways, strict=True)
+            Pair(sample=None, caption=caption, attributes=row) for row, caption in zip(rows, captions, strict=True)
         ]
+
+    def _caption(self, row: dict[str, str], g: torch.Generator) -> str:
+        if self.frames:
+            return fill(self.frames[_integer(len(self.frames), g)], row)
+        return phrase(row, self.phrasings[_integer(len(self.phrasings), g)])
 
     def _factors(self, picks: dict[str, Tensor], n: int, g: torch.Generator) -> Tensor:
         """Latent factors (n, 8 * slots + 8): a random vector a slot value, slots of unlike salience, and nuisance."""
         own = torch.Generator().manual_seed(self.seed + 1)
         parts = []
         for slot, values in self.slots.items():
-            salience = torch.exp(0.5 * torch.randn((), generator=own))
+            # Of real captions some facts can hardly be seen in the sample at all.
+            salience = torch.exp((1.0 if self.frames else 0.5) * torch.randn((), generator=own))
             parts.append(salience * torch.randn(len(values), 8, generator=own)[picks[slot]])
         return torch.cat([*parts, 0.5 * torch.randn(n, 8, generator=g)], dim=1)
 
@@ -116,6 +131,11 @@ def phrase(row: dict[str, str], way: int) -> str:
     subject = f"{number or 'the'} {name}".capitalize()
     rest = [*([" and ".join(before)] if before else []), *after] or ["here"]
     return f"{subject} {'are' if plural else 'is'} {' '.join(rest)}"
+
+
+def _width(g: torch.Generator) -> int:
+    low, high = (torch.tensor(float(w)).log() for w in WIDTHS)
+    return int(torch.exp(low + (high - low) * torch.rand((), generator=g)).round())
 
 
 def _plural(noun: str) -> str:

@@ -33,6 +33,10 @@ class SourceConfig(Strict):
     """One folder, or several of one kind, all equally likely."""
     procedural: Annotated[int, Field(ge=2)] | None = None
     """A tenth of them, at least one, is held out for validation."""
+    framed: bool = False
+    """Procedural modalities with sentences of their own, see `semi.procedural.frames`."""
+    as_text: bool = False
+    """Procedural captions as the samples of one source of text."""
     samples: Annotated[int, Field(ge=FEWEST_PAIRS)] = 128
     """Pairs drawn from each procedural modality."""
     first_seed: int = 0
@@ -44,6 +48,8 @@ class SourceConfig(Strict):
     def _one_of(self) -> SourceConfig:
         if (self.encoded is None) == (self.procedural is None):
             raise ValueError("give either `encoded` (folders) or `procedural` (how many modalities)")
+        if self.procedural is None and (self.framed or self.as_text):
+            raise ValueError("`framed` and `as_text` are of `procedural`")
         if self.encoded == []:
             raise ValueError("`encoded` names no folder")
         return self

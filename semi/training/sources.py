@@ -183,9 +183,18 @@ def _parts(folder: Path, space: TextSpace, cache: Path, advance: Callable[[int, 
 
 def _procedural(config: SourceConfig, space: TextSpace, cache: Path, advance: Callable[[int, str], None]) -> Family:
     count = config.procedural or 0
-    modalities = [ProceduralModality.draw(config.first_seed + i) for i in range(count)]
+    modalities = [ProceduralModality.draw(config.first_seed + i, framed=config.framed) for i in range(count)]
     drawn: list[tuple[Tensor, list[Pair]]] = [m.sample(config.samples, seed=0) for m in modalities]
     texts = embed_captions([p.caption for _, pairs in drawn for p in pairs], space, cache, advance)
+    if config.as_text:
+        captions = [p.caption for _, pairs in drawn for p in pairs]
+        held = max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(captions)))
+        train, rest = texts[held:], texts[:held]
+        return Family(
+            [Source("captions", train, train, captions[held:], "Describe this.")],
+            [Source("captions (validation)", rest, rest, captions[:held], "Describe this.")],
+            config.weight,
+        )
     sources = [
         Source(m.name, x, t, [p.caption for p in pairs], INSTRUCTIONS[m.seed % len(INSTRUCTIONS)])
         for m, (x, pairs), t in zip(modalities, drawn, texts.split(config.samples), strict=True)

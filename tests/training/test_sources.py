@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,3 +119,19 @@ def test_whole_procedural_modalities_are_held_out(tmp_path: Path) -> None:
     assert {len(s) for s in family.train} == {6}
     for s in family.train:
         np.testing.assert_array_equal(s.texts.numpy(), Letters().encode(s.captions))
+
+
+def test_framed_captions_are_a_modality_each_or_one_text(tmp_path: Path) -> None:
+    framed = SourceConfig(procedural=4, framed=True, samples=8, weight=1)
+    text = SourceConfig(procedural=4, framed=True, as_text=True, samples=8, weight=1)
+    each, one = load_families([framed, text], TextSpace(Letters(), None), tmp_path, quiet)
+    assert [s.name for s in (*each.validation, *each.train)] == [f"framed-{i}" for i in range(4)]
+    (held,), (train,) = one.validation, one.train
+    assert held.is_text
+    assert train.is_text
+    assert held.captions + train.captions == [c for s in (*each.validation, *each.train) for c in s.captions]
+
+
+def test_framed_is_of_procedural_modalities() -> None:
+    with pytest.raises(ValueError, match="are of `procedural`"):
+        SourceConfig(encoded=Path("somewhere"), framed=True, weight=1)
