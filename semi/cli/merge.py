@@ -33,8 +33,7 @@ def plan(
         return
     typer.echo(f"{found['method']} of {', '.join(found['models'])}")
     kinds = [[kind, own["tensors"], f"{own['entries']:,}"] for kind, own in sorted(found["tensors"].items())]
-    kept = [[f"kept of {name}", count, None] for name, count in found["kept"].items() if count]
-    print_table(["tensors", "count", "entries"], kinds + kept)
+    print_table(["tensors", "count", "entries"], [*kinds, *([*row, None] for row in _copied(found))])
     memory, disk = found["memory"], found["disk"]
     ahead = "reads ahead" if memory["prefetch"] else "too little to read ahead"
     print_table(
@@ -106,7 +105,7 @@ def inspect(
             typer.echo(f"{what} later: {', '.join(found[what])}")
     budget = "" if found["bits"] is None else f" within {found['bits']:g} bits an entry"
     typer.echo(f"masks: {found['rule']}{budget}; scales: {found['scale']}; shared vector: {found['tau']}")
-    print_table(["tensors", "count"], sorted(found["tensors"].items()))
+    print_table(["tensors", "count"], [*sorted(found["tensors"].items()), *_copied(found)])
     print_table(["files", "size"], [[name, _gb(size)] for name, size in sorted(found["bytes"].items())])
     if found["search"]:
         _show_search(found["search"], found["models"])
@@ -118,6 +117,12 @@ app.command("verify")(merge_read.verify)
 app.command("add")(merge_edit.add)
 app.command("remove")(merge_edit.remove)
 app.command("diff")(merge_edit.diff)
+
+
+def _copied(found: dict[str, Any]) -> list[tuple[str, int]]:
+    """Tensors that are copied byte for byte: encoders and connectors."""
+    rows = [(f"kept of {name}", count) for name, count in found["kept"].items() if count]
+    return rows + [(f"{file} of {name}", n) for name, own in found["beside"].items() for file, n in own.items()]
 
 
 def _show_search(search: dict[str, Any], models: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -9,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from semi.artifacts import read_json, read_manifest, require_free, write_json
+from semi.artifacts.manifest import MANIFEST
 from semi.errors import InputError
 from semi.merge.artifact import KIND, MERGE, Artifact
-from semi.merge.config import MergeConfig, ModelConfig
+from semi.merge.config import MergeConfig, ModelConfig, Size
 from semi.merge.copying import copy_files, copy_tensors
 from semi.merge.description import Added, ResidualCodec, describe_model, kept_names
-from semi.merge.editing import edited, take_over
-from semi.merge.inputs import open_inputs
+from semi.merge.editing import bytes_to_take, edited, take_over
+from semi.merge.inputs import Inputs, open_inputs
 from semi.merge.inventory import Inventory, take_inventory
-from semi.merge.newcomer import Newcomer, Written
+from semi.merge.newcomer import Newcomer, Written, memory_needed
 from semi.merge.origin import base_folder, configuration, open_base
-from semi.merge.plan import require_disk
+from semi.merge.plan import FLOAT, in_words, require_disk, require_memory, twice
 from semi.merge.verify import high_residuals
 from semi.training.config import Share
 
 Advance = Callable[[int, int, str], None]
-_FLOAT = 4
 
 
 class AddConfig(ModelConfig):
@@ -34,6 +35,8 @@ class AddConfig(ModelConfig):
     """Share of the entries that get a residual: those with the largest one. 0: none."""
     values: ResidualCodec = "fp32"
     """How the residual is stored."""
+    max_memory: Size = 512 << 20
+    """Bytes of anonymous memory."""
 
     @property
     def model(self) -> ModelConfig:
@@ -54,8 +57,8 @@ def add_model(
 
     Shared vector, masks, scales and copies of the other models are the same files as before, so each of them comes back
     as it did, bit for bit. The new model gets its mask on that vector by the method's rule, its scale where the merge
-    has scales, and the largest entries of what is left, tau - s m v, as a sparse residual. Memory is a few blocks and
-    one for each model.
+    has scales, and the largest entries of what is left, tau - s m v, as a sparse residual. Memory stays below
+    `max_memory` (see `semi.merge.newcomer.memory_needed`), and the result does not depend on it.
 
     Args:
         folder: the merge.
@@ -71,7 +74,8 @@ def add_model(
 
     Raises:
         ArtifactError: the merge, its base or the model is missing, damaged or does not fit.
-        InputError: the merge has a model of that name, a setting does not fit, or a delta is not finite.
+        InputError: the merge has a model of that name, a setting does not fit, too little memory is allowed, or a
+            delta is not finite.
         OutputError: `out` is taken, or the disk is too small.
     """
     folder = Path(folder)
@@ -83,23 +87,28 @@ def add_model(
         open_base(artifact, alone.base_model).close()
         with open_inputs(alone) as inputs:
             inventory = take_inventory(inputs.base, inputs.models, alone)
+            needed = memory_needed(artifact, inventory, ahead=False)
+            require_memory(needed, config.max_memory, "max_memory")
             settings = inputs.describe(alone) | {
                 "merge": artifact.manifest["files"],
-                "added": config.model_dump(mode="json"),
+                "added": config.model_dump(mode="json", exclude={"max_memory"}),
             }
+            old = [name for name in artifact.manifest["files"] if name != MERGE]
             with edited(folder, out, settings, force=force) as new:
-                require_disk(_needed(inventory, alone, config), new.path)
+                needed = _disk_needed(artifact, inventory, inputs, alone, config.residual)
+                require_disk(needed + bytes_to_take(old, folder, new.path), new.path)
                 names = copy_files(inputs.copied, new.path)
-                take_over((name for name in artifact.manifest["files"] if name != MERGE), folder, new.path)
+                take_over(old, folder, new.path)
                 label = f"models.{config.name}/"
                 own = {name: path for name, path in inputs.files.items() if name.startswith(label)}
                 only = replace(inputs, files=own)
                 hashes = only.hashes(_stage(advance, "Hashing the model", only.nbytes))
                 read = inventory.sizes(alone).read
-                newcomer = Newcomer(artifact, inventory, alone, lambda what: _stage(advance, what, read))
+                ahead = memory_needed(artifact, inventory, ahead=True) <= config.max_memory
+                newcomer = Newcomer(artifact, inventory, alone, lambda what: _stage(advance, what, read), ahead=ahead)
                 written = newcomer.write(new.path, newcomer.fit(config.residual), config.values)
                 names += [*written.files, *copy_tensors(inventory, new.path, alone.io.shard)]
-                notes = [*inventory.notes, *_notes(config, configuration(artifact))]
+                notes = [*inventory.notes, *inputs.notes, *_notes(config, configuration(artifact))]
                 added = Added(config.residual, config.values, tuple(notes))
                 model = describe_model(alone.models[0], alone, inventory, hashes) | {"added": asdict(added)}
                 write_json(new.path / MERGE, _described(folder, model, kept_names(config.name, inventory), written))
@@ -136,12 +145,15 @@ def _notes(config: AddConfig, merged: MergeConfig) -> list[str]:
     return []
 
 
-def _needed(inventory: Inventory, alone: MergeConfig, config: AddConfig) -> int:
-    """Bytes on the disk at most: what is the model's own, and one file that is there twice."""
+def _disk_needed(artifact: Artifact, inventory: Inventory, inputs: Inputs, alone: MergeConfig, share: float) -> int:
+    """Bytes on the disk at most, at the worst moment: what is the model's own, and a part of it that is there twice."""
     sizes = inventory.sizes(alone)
-    residual = sizes.elements // 8 + round(_FLOAT * config.residual * sizes.elements) if config.residual else 0
-    own = sizes.write - sizes.vector + residual
-    return own + min(own, alone.io.shard)
+    own = sizes.write - sizes.vector
+    if share:  # of each block, the last byte of the support's bits is filled up
+        blocks = sum(1 for _ in inventory.blocks())
+        own += sizes.elements // 8 + blocks + FLOAT * math.ceil(share * sizes.elements)
+    said = sum((artifact.folder / name).stat().st_size for name in (MERGE, MANIFEST))
+    return own + twice(inventory, alone, own) + said + in_words(inventory) + inputs.copied_nbytes
 
 
 def _described(folder: Path, model: Mapping[str, Any], kept: list[str], written: Written) -> dict[str, Any]:

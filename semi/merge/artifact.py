@@ -23,6 +23,7 @@ from torch import Tensor
 
 from semi.artifacts import read_json, read_manifest, rebuilding
 from semi.errors import ArtifactError, InputError
+from semi.merge.beside import TENSORS
 from semi.merge.checkpoint import Checkpoint
 from semi.merge.codes import Code
 from semi.merge.decoding import MaskReader, read_levels, read_sparse
@@ -208,6 +209,20 @@ class Artifact:
         start = f"{FILES}/{self._model(model).name}/"
         return [self.folder / name for name in sorted(self.manifest["files"]) if name.startswith(start)]
 
+    def beside(self, model: str) -> dict[str, int]:
+        """Those of `files` that hold tensors, encoders and connectors, by their names in the model's folder: how many.
+
+        Raises:
+            InputError: there is no such model.
+            ArtifactError: a file is damaged.
+        """
+        own, found = self.folder / FILES / self._model(model).name, {}
+        for path in self.files(model):
+            if path.name.endswith(TENSORS):
+                with Checkpoint([path]) as file:
+                    found[path.relative_to(own).as_posix()] = len(file.keys)
+        return found
+
     def stored_name(self, model: str, key: str) -> str:
         """What the model calls a tensor of the base."""
         return self._model(model).names.get(key, key)
@@ -223,8 +238,10 @@ class Artifact:
 
         Returns:
             "method", "rule", "scale", "tau", "bits" (the budget of masks, or None), "base" (id), "models", "added" and
-            "removed" (names), "tensors" {kind or codec: count}, "bytes" {part: bytes on disk}, "search" (how lambdas
-            were found, or None), "certificate", "lossless" (the same figures without what storing loses, or None).
+            "removed" (names), "tensors" {kind or codec: count}, "kept" {model: count} and "beside" {model: {file:
+            count}} (tensors outside the base, in the model's own weights and in files beside them), "bytes" {part:
+            bytes on disk}, "search" (how lambdas were found, or None), "certificate", "lossless" (the same figures
+            without what storing loses, or None).
         """
         tensors = Counter(
             entry.kind if entry.codec is None else f"{entry.kind}, {entry.codec}" for entry in self.entries.values()
@@ -243,6 +260,8 @@ class Artifact:
             "added": [name for name, model in self.models.items() if model.added],
             "removed": list(self.removed),
             "tensors": dict(tensors),
+            "kept": {name: len(model.kept) for name, model in self.models.items()},
+            "beside": {name: self.beside(name) for name in self.models},
             "bytes": dict(sizes),
             "search": self.search,
             "certificate": self.manifest["info"]["certificate"],

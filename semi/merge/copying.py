@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from semi.artifacts.files import write_bytes
+from semi.artifacts.files import replacing
 from semi.merge.artifact import FILES
 from semi.merge.checkpoint import Checkpoint
 from semi.merge.description import ROWS
@@ -62,11 +62,20 @@ def copy_files(copied: Mapping[str, Mapping[str, Path]], folder: Path) -> list[s
     names = []
     for model, paths in copied.items():
         for name, path in paths.items():
-            target = folder / FILES / model / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, path.read_bytes())
+            copy_file(path, folder / FILES / model / name)
             names.append(f"{FILES}/{model}/{name}")
     return names
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file of any size, and make the folder that it comes to.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written to; `target` is as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(source, "rb") as read, replacing(target, size=source.stat().st_size) as file:
+        shutil.copyfileobj(read, file)
 
 
 def _exact(inventory: Inventory, name: str) -> Iterator[Source]:

@@ -86,9 +86,10 @@ class Prompted:
 
 def original(inventory: Inventory, name: str, key: str) -> Iterator[Tensor]:
     """A model's own tensor by the base's key: float32 (rows, columns), in pieces, without rows beyond the base's."""
-    index, info = list(inventory.models).index(name), inventory.base.info(key)
+    info = inventory.base.info(key)
     for block in blocks_of(key, (info.rows, info.columns), BLOCK):
-        yield inventory.base.read(key, block.start, block.stop) + inventory.deltas(block)[index]
+        delta, base = inventory.delta(name, block)
+        yield base.add_(delta)
 
 
 def divergences(

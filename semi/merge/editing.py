@@ -6,13 +6,13 @@ import ctypes
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from semi.artifacts import OutputFolder, open_output
-from semi.artifacts.files import output_error
+from semi.artifacts.files import PARTIAL, output_error
 from semi.artifacts.lock import FolderLock
 from semi.merge.artifact import KIND
 
@@ -58,6 +58,17 @@ def edited(
         lock.release()
 
 
+def bytes_to_take(names: Sequence[str], old: Path, new: Path) -> int:
+    """What `take_over` adds to the disk: nothing where the file system has links."""
+    probe = new / f".link{PARTIAL}"
+    try:
+        os.link(old / names[0], probe)
+    except OSError:
+        return sum((old / name).stat().st_size for name in names)
+    probe.unlink()
+    return 0
+
+
 def take_over(names: Iterable[str], old: Path, new: Path) -> None:
     """Let files of a folder be in another one, too: as links where the file system has them, otherwise as copies.
 
@@ -70,6 +81,7 @@ def take_over(names: Iterable[str], old: Path, new: Path) -> None:
         target = new / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)  # an interrupted run may have left a part of a copy, or a link
             try:
                 os.link(old / name, target)
             except OSError:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from semi.artifacts import config_hash, open_output, read_json, require_free, write_bytes, write_json
+from semi.artifacts import config_hash, open_output, read_json, require_free, write_json
 from semi.artifacts.manifest import MANIFEST
 from semi.errors import OutputError
 from semi.merge.artifact import FILES, Artifact
+from semi.merge.copying import copy_file
 from semi.merge.origin import open_base
 from semi.merge.restore import extra_rows, restored_tensors
 from semi.merge.writer import Source, in_shards, write_tensors
@@ -80,7 +81,7 @@ def export(
         nbytes = sum(source.nbytes for source in sources)
         config = {"merge": config_hash(artifact.manifest["files"]), "modality": modality, "shard": shard}
         with open_output(out, kind=KIND, config=config, force=force) as folder:
-            _require_room(folder.path, nbytes)
+            _require_room(folder.path, nbytes + sum(path.stat().st_size for path in files.values()))
             names = _write_files(folder.path, files, _vocabulary(artifact, modality))
             names += _write_shards(folder.path, sources, shard, _counted(advance, nbytes))
             folder.finish(names, config | {"merged": str(artifact.folder), "method": artifact.method})
@@ -97,11 +98,10 @@ def _vocabulary(artifact: Artifact, modality: str) -> int | None:
 
 def _write_files(folder: Path, files: Mapping[str, Path], vocabulary: int | None) -> list[str]:
     for name, path in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name == _CONFIG and vocabulary is not None:
             write_json(folder / name, read_json(path) | {"vocab_size": vocabulary})
         else:
-            write_bytes(folder / name, path.read_bytes())
+            copy_file(path, folder / name)
     return sorted(files)
 
 

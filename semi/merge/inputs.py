@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 import semi
 from semi.errors import ArtifactError, InputError
+from semi.merge.agreement import CONFIG, require_same_settings
+from semi.merge.beside import Beside, look_beside
 from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig, ModelConfig
 from semi.merge.lora import LoraAdapter
@@ -20,8 +22,6 @@ from semi.weights import BESIDE
 
 BASE = "base"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json")
-"""Endings of the files that hold parameters, or say which file holds which."""
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _UNREAD = ["*/*.safetensors", "consolidated*.safetensors"]
 """Weights that are no part of a transformers folder: those of folders in it, and the same ones in another format."""
@@ -37,12 +37,16 @@ class Inputs:
         models: the models by name, open.
         files: what is read, by "base/NAME" or "models.MODEL/NAME".
         copied: other files of each model, by their names below its folder; of an adapter, the base's and its own.
+        beside: those of them that hold tensors, and how many.
+        notes: parameters that are not copied, in words.
     """
 
     base: Checkpoint
     models: Mapping[str, Model]
     files: Mapping[str, Path]
     copied: Mapping[str, Mapping[str, Path]]
+    beside: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...]
     _seen: Mapping[str, str]
 
     def describe(self, config: MergeConfig) -> dict[str, Any]:
@@ -82,6 +86,11 @@ class Inputs:
         """Of `files`."""
         return sum(path.stat().st_size for path in self.files.values())
 
+    @property
+    def copied_nbytes(self) -> int:
+        """Of what is copied."""
+        return sum(path.stat().st_size for paths in self.copied.values() for path in paths.values())
+
 
 def settings(config: MergeConfig) -> dict[str, Any]:
     """The settings that the result depends on, by their names in the YAML: a configuration of the same merge."""
@@ -96,21 +105,33 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
     """Open the base and the models of a configuration, for a `with` block.
 
     Raises:
-        ArtifactError: a folder is not there, or as `Checkpoint.open` and `LoraAdapter.open`.
+        ArtifactError: a folder is not there, or as `Checkpoint.open`, `LoraAdapter.open` and `require_same_settings`;
+            a file of tensors beside a model's weights cannot be copied.
     """
     with ExitStack() as stack:
         folder = find_folder(config.base_model)
         base = stack.enter_context(Checkpoint.open(folder))
-        files = {f"{BASE}/{path.name}": path for path in _read(base, folder)}
+        of_base = _read(base, folder)
+        files = {f"{BASE}/{path.name}": path for path in of_base}
         models: dict[str, Model] = {}
-        copied: dict[str, dict[str, Path]] = {}
+        beside: dict[str, list[Beside]] = {}
+        configs: dict[str, Path] = {}
         for model in config.models:
             own = find_folder(model.path)
             models[model.name] = _open(own, model)
             stack.callback(models[model.name].close)
-            files |= {f"models.{model.name}/{path.name}": path for path in _read(models[model.name], own)}
-            copied[model.name] = (_others(folder) if model.adapter == "lora" else {}) | _others(own)
-        yield Inputs(base, models, files, copied, _states(files, copied))
+            read = _read(models[model.name], own)
+            files |= {f"models.{model.name}/{path.name}": path for path in read}
+            beside[model.name] = [look_beside(own, models[model.name], read)]
+            if model.adapter == "lora":
+                beside[model.name].insert(0, look_beside(folder, base, of_base))
+            configs[model.name] = own / CONFIG
+        require_same_settings(folder / CONFIG, configs)
+        _require_placed(beside)
+        copied = {name: dict(item for one in both for item in one.copied.items()) for name, both in beside.items()}
+        tensors = {name: dict(item for one in both for item in one.tensors.items()) for name, both in beside.items()}
+        notes = tuple(f"{name}: {said}" for name, both in beside.items() for one in both for said in one.left)
+        yield Inputs(base, models, files, copied, tensors, notes, _states(files, copied))
 
 
 def find_folder(name: str) -> Path:
@@ -148,22 +169,21 @@ def _open(folder: Path, model: ModelConfig) -> Model:
     return Checkpoint.open(folder, model.llm_prefix)
 
 
+def _require_placed(beside: Mapping[str, Sequence[Beside]]) -> None:
+    problems = [f"{name}: {problem}" for name, both in beside.items() for one in both for problem in one.problems]
+    if problems:
+        raise ArtifactError(
+            "files beside the models' weights cannot be copied",
+            got=first_ten(problems),
+            expected="tensors that the weights lack, such as encoders and connectors, in files of other names",
+            do="move older weights out of the folders, or rename what belongs there",
+        )
+
+
 def _read(model: Model, folder: Path) -> list[Path]:
     if isinstance(model, LoraAdapter):
         return [folder / name for name in _ADAPTER]
     return sorted({model.info(key).file for key in model.keys})
-
-
-def _others(folder: Path) -> dict[str, Path]:
-    """Files of a folder that hold no parameters, by their names below it; hidden ones stay where they are."""
-    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {
-        name.as_posix(): path
-        for name, path in found.items()
-        if not any(part.startswith(".") for part in name.parts)
-        and name.name not in _ADAPTER
-        and not name.name.endswith(_WEIGHTS)
-    }
 
 
 def _states(files: Mapping[str, Path], copied: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:

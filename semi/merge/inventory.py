@@ -130,16 +130,31 @@ class Inventory:
         workspace = torch.empty(math.prod(shape)) if workspace is None else workspace[: math.prod(shape)]
         *deltas, base = workspace.view(shape)
         self.base.read(block.key, block.start, block.stop, out=base)
-        names = self.entries[block.key].names
-        for delta, (name, model) in zip(deltas, self.models.items(), strict=True):
-            info = model.info(names[name]) if name in names else None
-            if isinstance(info, TensorInfo) or (info and info.onto):
-                model.read(info.key, block.start, block.stop, out=delta).sub_(base)
-            else:
-                delta.zero_()
-            if isinstance(model, LoraAdapter) and isinstance(info, LowRank):
-                delta.add_(model.delta(info.key, block.start, block.stop))
+        for name, delta in zip(self.models, deltas, strict=True):
+            self._delta(name, block, base, delta)
         return workspace.view(shape)[:-1]
+
+    def delta(self, name: str, block: Block) -> tuple[Tensor, Tensor]:
+        """One model's theta_i - theta_0, and theta_0: float32 (rows, columns), twice.
+
+        Raises:
+            ArtifactError: as `Checkpoint.read`.
+        """
+        base = self.base.read(block.key, block.start, block.stop)
+        delta = torch.empty_like(base)
+        self._delta(name, block, base, delta)
+        return delta, base
+
+    def _delta(self, name: str, block: Block, base: Tensor, out: Tensor) -> None:
+        """Read a model's delta into `out`; both (rows, columns)."""
+        model, names = self.models[name], self.entries[block.key].names
+        info = model.info(names[name]) if name in names else None
+        if isinstance(info, TensorInfo) or (info and info.onto):
+            model.read(info.key, block.start, block.stop, out=out).sub_(base)
+        else:
+            out.zero_()
+        if isinstance(model, LoraAdapter) and isinstance(info, LowRank):
+            out.add_(model.delta(info.key, block.start, block.stop))
 
     def sizes(self, config: MergeConfig) -> Sizes:
         """For a plan, from headers alone."""
@@ -155,7 +170,9 @@ class Inventory:
             elements += count
             read += base.nbytes + sum(info.nbytes for info in own)
             vector += _vector_bytes(config, len(self.models), count, base.rows)
-            write += len(self.models) * -(-count * bits // 8)
+            # Bits of a block are filled up to a byte, those of masks and of signs.
+            blocks = blocks_of(entry.key, base.shape, BLOCK)
+            write += len(self.models) * bits * sum(-(-(b.stop - b.start) * base.columns // 8) for b in blocks)
             write += 4 * len(self.models) * {"none": 0, "row": base.rows, "model": 1}[config.scale]
             write += sum(info.nbytes * (info.rows - base.rows) // info.rows for info in own if _extends(info, base))
         return Sizes(elements, read, write + vector, kept, vector)

@@ -14,6 +14,7 @@ from torch import Tensor
 from semi.artifacts import config_hash, read_json, sha256_of
 from semi.errors import ArtifactError, InputError
 from semi.merge.artifact import FILES, MERGE, Artifact
+from semi.merge.beside import TENSORS
 from semi.merge.checkpoint import first_ten
 from semi.merge.origin import base_folder, differing_files
 from semi.merge.runtime import DecoupledModel
@@ -108,6 +109,7 @@ class LoadedMerge:
             folder = base_folder(artifact, base)
             self._base = dict(artifact.base.files)  # of its weights; they are compared when they are opened
             self._files = _hashes(artifact)
+            self._of_text = tuple(artifact.models)[: artifact.merged or None]
         self._base |= {file.name: sha256_of(file) for pattern in BESIDE for file in folder.glob(pattern)}
         self._named, self._base_folder = name, folder
         self._described: dict[str, Any] = read_json(name.folder / MERGE)
@@ -170,16 +172,19 @@ class LoadedMerge:
     def sha256(self, modality: str | None) -> str:
         """Over all that a modality is computed from, its tokenizer included, and nothing of the merge's other models.
 
-        So it stays the same when models are added to the merge or removed from it. Text is made of all of them.
+        So it stays the same when models are added to the merge or removed from it. Text is of the models that the
+        shared vector was made of (see `TextPolicy`), and as the policy `base` has it of none.
         """
-        models = self.modalities if modality is None else (modality,)
+        models = self._of_text if modality is None else (modality,)
+        text = self._named.text if modality is None else None
+        if text == "base":
+            return config_hash({"base": self._base, "text": text})
         stems = ["shared", *(f"{part}-{model}" for model in models for part in _OF_MODEL)]
         weights = re.compile(rf"({'|'.join(map(re.escape, stems))})(-\d{{5}})?\.safetensors")
-        folders = tuple(f"{FILES}/{model}/" for model in models)
-        files = {f: sha256 for f, sha256 in self._files.items() if weights.fullmatch(f) or f.startswith(folders)}
+        folder = f"{FILES}/{modality}/"  # text has the base's tokenizer
+        files = {f: sha256 for f, sha256 in self._files.items() if weights.fullmatch(f) or f.startswith(folder)}
         entries = {key: _of(entry, models) for key, entry in self._described["entries"].items()}
         settings = {name: self._described[name] for name in ("format", "method", "rule", "scale", "block")}
-        text = self._named.text if modality is None else None
         return config_hash(settings | {"files": files, "entries": entries, "base": self._base, "text": text})
 
 
@@ -209,7 +214,9 @@ def _hashes(artifact: Artifact) -> dict[str, str]:
         ArtifactError: they differ.
     """
     files = {
-        name: entry["sha256"] for name, entry in artifact.manifest["files"].items() if not name.startswith("kept-")
+        name: entry["sha256"]
+        for name, entry in artifact.manifest["files"].items()
+        if not (name.startswith("kept-") or (name.startswith(f"{FILES}/") and name.endswith(TENSORS)))
     }
     if differing := differing_files(artifact.folder, files):
         raise ArtifactError(

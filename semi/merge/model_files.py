@@ -42,6 +42,8 @@ class ModelFiles:
                 stack.enter_context(TensorFile(folder, f"{part}-{model.name}", most))
                 for part, most in (("masks", config.io.shard), ("scales", None), ("residual", config.io.shard))
             )
+            for file in (self._masks, self._scales, self._residual):
+                file.resume([])  # what an interrupted run left is written again
             self._open = stack.pop_all()
         self._begin()
 

@@ -18,8 +18,10 @@ from semi.merge.config import MergeConfig
 from semi.merge.description import MaskCodec, ResidualCodec
 from semi.merge.fidelity import Fidelity, row_tiles
 from semi.merge.inventory import Block, Inventory
+from semi.merge.lora import LoraAdapter
 from semi.merge.methods import METHODS
 from semi.merge.model_files import TYPES, ModelFiles
+from semi.merge.plan import FLOAT, RUNTIME
 from semi.merge.reading import DeltaReader, require_finite
 from semi.merge.restore import supports
 from semi.merge.scales import emr_scales, emr_totals, row_scales, square_sums
@@ -29,20 +31,37 @@ Told = Callable[[str], Callable[[int], None]]
 """Hears what is being done, and gives what hears how many bytes of it."""
 
 
+def memory_needed(artifact: Artifact, inventory: Inventory, *, ahead: bool) -> int:
+    """Bytes of anonymous memory at most, by construction.
+
+    In blocks of float32: delta and base in one workspace, or in two to read ahead; the shared vector, this block's and
+    the one's before; seven at a time for what another model gets (its part, scaled, with a residual, the model's before
+    it); masks of a quarter of a block for each model, and twice as much for what each of them gets anything for; one
+    and a half for what is packed; two for an expanded B @ A.
+    """
+    [model] = inventory.models.values()
+    workspaces = 2 * (1 + ahead)
+    low_rank = 2 if isinstance(model, LoraAdapter) else 0
+    blocks = workspaces + 2 + 7 + 3 * len(artifact.models) / 4 + 1.5 + low_rank
+    return RUNTIME + math.ceil(inventory.workspace().numel() // 2 * FLOAT * blocks)
+
+
 class Newcomer:
     """Fits a model to a merge, and writes what it takes, block by block, in a few passes over its deltas.
-
-    In memory are a few blocks (2**22 entries, 16 MB), and a quarter of one for each model of the merge.
 
     Args:
         artifact: the merge.
         inventory: of its base and the one model that comes.
         config: the merge's, with that model alone.
         told: as `Told` says.
+        ahead: read the model's next block while one is worked on.
     """
 
-    def __init__(self, artifact: Artifact, inventory: Inventory, config: MergeConfig, told: Told) -> None:
+    def __init__(
+        self, artifact: Artifact, inventory: Inventory, config: MergeConfig, told: Told, *, ahead: bool = False
+    ) -> None:
         self._artifact, self._inventory, self._config, self._told = artifact, inventory, config, told
+        self._ahead = ahead
         [self._model] = config.models
         self._keys = [entry.key for entry in artifact.of("merged", "rows")]
         self._rms: Mapping[str, Tensor] = {}
@@ -111,7 +130,7 @@ class Newcomer:
 
     def _read(self, what: str) -> Iterator[tuple[Block, Tensor]]:
         """Each block, and the model's delta, float32 (rows, columns), which holds until the next."""
-        reader = DeltaReader(self._inventory, ahead=False, told=self._told(what))
+        reader = DeltaReader(self._inventory, ahead=self._ahead, told=self._told(what))
         blocks = (block for key in self._keys for block in self._artifact.blocks(key))
         return ((block, tau) for block, [tau] in reader.read(blocks))
 

@@ -18,7 +18,10 @@ from semi.merge.statistics import passes
 RUNTIME = 208 << 20
 """Anonymous memory of Python and torch before the first block, and of copies in pieces; measured 150 to 190 MB."""
 
-_FLOAT = 4
+FLOAT = 4
+"""Bytes."""
+_NAME, _SEGMENTS, _SETTINGS = 2 << 10, 64, 16 << 10
+"""Bytes in words for a tensor, for a block of it, and for the whole merge."""
 
 
 def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
@@ -29,7 +32,8 @@ def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
         out: where it would be written; need not exist.
 
     Returns:
-        "tensors" {kind: {"tensors", "entries"}}, "kept" {model: tensors}, "read" (bytes of all passes) and "passes",
+        "tensors" {kind: {"tensors", "entries"}}, "kept" {model: tensors} and "beside" {model: {file: tensors}} (outside
+        the base, in the model's own weights and in files beside them), "read" (bytes of all passes) and "passes",
         "write" (bytes of the result at most), "disk" {"needed", "free"}, "memory" {"needed", "allowed", "prefetch"},
         "notes".
 
@@ -50,16 +54,17 @@ def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
             "models": list(inventory.models),
             "tensors": kinds,
             "kept": {name: len(keys) for name, keys in inventory.kept.items()},
+            "beside": {name: dict(own) for name, own in inputs.beside.items()},
             "passes": times,
             "read": times * sizes.read + inputs.nbytes + sizes.kept,
-            "write": sizes.write + _copies(inputs),
+            "write": sizes.write + inputs.copied_nbytes,
             "disk": {"needed": disk_needed(inventory, inputs, config), "free": disk_free(out)},
             "memory": {
                 "needed": memory_needed(inventory, config, ahead=prefetches(inventory, config)),
                 "allowed": config.io.max_memory,
                 "prefetch": prefetches(inventory, config),
             },
-            "notes": [*inventory.notes, *_notes(inventory, config)],
+            "notes": [*inventory.notes, *inputs.notes, *_notes(inventory, config)],
         }
 
 
@@ -67,7 +72,7 @@ def _notes(inventory: Inventory, config: MergeConfig) -> list[str]:
     if not config.unsettled:
         return []
     shapes = [inventory.base.info(entry.key).shape for entry in inventory.of("merged", "rows")]
-    held = 2 * _FLOAT * sum(math.prod(shape) for shape in shapes)
+    held = 2 * FLOAT * sum(math.prod(shape) for shape in shapes)
     return [f"lambda: auto holds the base and the shared vector in memory, {_mb(held)} beside io.max_memory"]
 
 
@@ -78,7 +83,7 @@ def memory_needed(inventory: Inventory, config: MergeConfig, *, ahead: bool) -> 
     of a quarter of a block for each model; the shared vector; four at a time in the making, of one model after another
     (magnitudes, sums, support and values), and two for an expanded B @ A.
     """
-    block = inventory.workspace().numel() * _FLOAT // (len(inventory.models) + 1)
+    block = inventory.workspace().numel() * FLOAT // (len(inventory.models) + 1)
     models = len(inventory.models)
     workspaces = (models + 1) * (1 + ahead)
     low_rank = 2 if any(isinstance(model, LoraAdapter) for model in inventory.models.values()) else 0
@@ -90,27 +95,55 @@ def prefetches(inventory: Inventory, config: MergeConfig) -> bool:
     return memory_needed(inventory, config, ahead=True) <= config.io.max_memory
 
 
-def require_memory(inventory: Inventory, config: MergeConfig) -> None:
-    """Refuse a merge that cannot keep to `io.max_memory`.
+def require_memory(needed: int, allowed: int, setting: str) -> None:
+    """Refuse what cannot keep to the memory that is allowed.
+
+    Args:
+        needed: bytes at most.
+        allowed: bytes.
+        setting: what says so.
 
     Raises:
-        InputError: even without reading ahead.
+        InputError: it is too little.
     """
-    needed = memory_needed(inventory, config, ahead=False)
-    if needed > config.io.max_memory:
+    if needed > allowed:
         raise InputError(
-            f"{len(inventory.models)} models cannot be merged in so little memory",
-            got=f"io.max_memory of {_mb(config.io.max_memory)}",
+            "the models cannot be merged in so little memory",
+            got=f"{setting} of {_mb(allowed)}",
             expected=f"{_mb(needed)} or more",
-            do="allow more, or merge fewer models at a time",
+            do=f"allow more (`{setting}`), or merge fewer models at a time",
         )
 
 
 def disk_needed(inventory: Inventory, inputs: Inputs, config: MergeConfig) -> int:
-    """Bytes on the disk at most: the result, the bits of the supports, and one file or tensor that is there twice."""
+    """Bytes on the disk at most, at the worst moment: the result, the journal, and what is there twice."""
     sizes = inventory.sizes(config)
-    largest = max((_FLOAT * math.prod(inventory.base.info(key).shape) for key in inventory.entries), default=0)
-    return sizes.write + sizes.elements // 8 + min(sizes.write, max(config.io.shard, largest)) + _copies(inputs)
+    return sizes.write + twice(inventory, config, sizes.write) + in_words(inventory) + inputs.copied_nbytes
+
+
+def twice(inventory: Inventory, config: MergeConfig, most: int) -> int:
+    """Bytes at most that are on the disk in two places: a file that is made of a part file, and a tensor.
+
+    A vector is written in one form and may then be written in another. A tensor of several parts may begin in one file
+    and end in the next, and its room in the part file comes free with the first of them.
+
+    Args:
+        inventory: of the merge.
+        config: of the merge.
+        most: bytes of all that is written.
+    """
+    infos = [inventory.base.info(entry.key) for entry in inventory.of("merged", "rows")]
+    largest = max((info.rows * info.columns for info in infos), default=0)
+    tensor = FLOAT * largest + largest // 8 + max((info.rows for info in infos), default=0)  # with its support
+    scales = FLOAT * sum(info.rows + 1 for info in infos)  # in one file, whatever the shards
+    return min(most, max(config.io.shard, tensor, scales)) + tensor
+
+
+def in_words(inventory: Inventory) -> int:
+    """Bytes at most of all that is no tensor: headers, journal, merge.json, manifest. Measured 1 kB a name."""
+    names = len(inventory.entries) + sum(len(keys) for keys in inventory.kept.values())
+    blocks = sum(1 for _ in inventory.blocks())
+    return (len(inventory.models) + 1) * (names * _NAME + blocks * _SEGMENTS) + _SETTINGS
 
 
 def disk_free(folder: Path) -> int:
@@ -135,10 +168,6 @@ def require_disk(needed: int, folder: Path) -> None:
             expected=f"{_mb(needed)}",
             do="free some space, or name a folder on another disk; a smaller `io.shard` takes less on the way",
         )
-
-
-def _copies(inputs: Inputs) -> int:
-    return sum(path.stat().st_size for paths in inputs.copied.values() for path in paths.values())
 
 
 def _mb(count: int) -> str:

@@ -57,6 +57,10 @@ def _described(folder: Path, model: str, *, merged: bool) -> dict[str, Any]:
     del content["kept"][model]
     if merged:
         content["removed"] = [*content.get("removed", []), model]
+    if model in content.get("search", {}).get("found", {}):
+        del content["search"]["found"][model], content["search"]["curves"][model]
+        if not content["search"]["found"]:
+            del content["search"]
     for entry in content["entries"].values():
         for codecs in ("masks", "residuals"):
             entry.get(codecs, {}).pop(model, None)

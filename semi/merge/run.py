@@ -16,7 +16,7 @@ from semi.merge.encoding import Encoder
 from semi.merge.inputs import BASE, Inputs, find_folder, open_inputs, settings
 from semi.merge.inventory import BLOCK, Inventory, take_inventory
 from semi.merge.journal import Journal
-from semi.merge.plan import disk_needed, prefetches, require_disk, require_memory
+from semi.merge.plan import disk_needed, memory_needed, prefetches, require_disk, require_memory
 from semi.merge.reading import DeltaReader
 from semi.merge.search import read_prompts, readings, search_lambdas
 from semi.merge.sink import Sink
@@ -61,7 +61,7 @@ def run_merge(
     """
     with open_inputs(config) as inputs:
         inventory = take_inventory(inputs.base, inputs.models, config)
-        require_memory(inventory, config)
+        require_memory(memory_needed(inventory, config, ahead=False), config.io.max_memory, "io.max_memory")
         if config.budget is not None:
             bits_to_spend(inventory, config)  # refuses one that is too small
         described = inputs.describe(config)
@@ -114,7 +114,7 @@ class _Run:
         info = {
             "configuration": settings(self._given),
             **encoder.certificates(),
-            "notes": list(self._inventory.notes),
+            "notes": [*self._inventory.notes, *self._inputs.notes],
         }
         self._tell("Hashing the result")
         self._folder.finish([*files, MERGE], info)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from semi.errors import ArtifactError, InputError
-from semi.merge.artifact import Artifact
+from semi.merge.agreement import CONFIG, require_same_settings
+from semi.merge.artifact import FILES, Artifact
 from semi.merge.checkpoint import first_ten
 from semi.merge.layers import Layer, WeightCache, make_layer, merged_layers
 from semi.merge.origin import base_folder, load_base, open_base
@@ -93,7 +94,8 @@ class DecoupledModel:
 
         Raises:
             InputError: an unknown policy or precision.
-            ArtifactError: the merge or its base is missing, damaged, or another one; transformers cannot load the base.
+            ArtifactError: the merge or its base is missing, damaged, or another one; transformers cannot load the base;
+                a model asks for another computation (`require_same_settings`).
         """
         for what, got, known in (
             ("text_policy", text_policy, get_args(TextPolicy)),
@@ -106,6 +108,7 @@ class DecoupledModel:
             with open_base(artifact, root) as checkpoint:
                 weights = read_weights(artifact, checkpoint, torch.device(device), text_policy)
             modalities = list(artifact.models)
+            require_same_settings(root / CONFIG, {name: artifact.folder / FILES / name / CONFIG for name in modalities})
         model = load_base(root, dtype).to(device)
         if precision == "nf4":
             replace_linears(model, _in_4_bits(model, weights))

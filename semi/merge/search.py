@@ -83,7 +83,7 @@ def search_lambdas(
     """
     asked = Prompted(folder, prompts)
     vectors = _vectors(inventory, config, statistics, told)
-    workspace, tokens = inventory.workspace(), 0
+    tokens = 0
     curves: dict[str, list[dict[str, float]]] = {}
 
     def restored(name: str, key: str, factor: float) -> Iterator[Tensor]:
@@ -92,13 +92,13 @@ def search_lambdas(
         rms = statistics.rms_of(key)
         own = None if rms is None else rms[index : index + 1]
         for block, shared in vectors[key]:
-            tau = inventory.deltas(block, workspace)[index : index + 1]
-            code = Code(shared, masks_on(tau, shared, torch.tensor([factor]), own))
+            tau, base = inventory.delta(name, block)
+            code = Code(shared, masks_on(tau[None], shared, torch.tensor([factor]), own))
             delta = code.delta(0)
             if config.scale == "row":
-                delta = code.delta(0, row_scales(tau[0], delta))
+                delta = code.delta(0, row_scales(tau, delta))
             told(bytes_of(inventory, block))
-            yield add(inventory.base.read(key, block.start, block.stop), delta).to(dtype).float()
+            yield add(base, delta).to(dtype).float()
 
     for name in config.unsettled:
         for entry in inventory.entries.values():

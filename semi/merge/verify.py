@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from semi.artifacts import sha256_of
 from semi.errors import ArtifactError
-from semi.merge.artifact import Artifact
+from semi.merge.artifact import FILES, Artifact
 from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig
 from semi.merge.description import ROWS
@@ -96,11 +97,11 @@ def verify(
         folder = base_folder(artifact, base)
         with open_inputs(config.model_copy(update={"base_model": str(folder)})) as inputs:
             inventory = take_inventory(inputs.base, inputs.models, config)
-            same = [_same_models(artifact, inputs), _same_keys(artifact, inventory)]
+            same = [_same_models(artifact, inputs), _same_keys(artifact, inputs, inventory)]
             found.checks += same
             if any(check.state == "failed" for check in (*same, *of_base)):
                 return found  # nothing can be compared with other models
-            found.checks.append(_copies(artifact, inventory))
+            found.checks.append(_copies(artifact, inputs, inventory))
             found.again = _fidelity(artifact, inventory, advance).report()
             found.checks.append(_same_figures(artifact, found.certificate, found.again))
             if prompts:
@@ -196,7 +197,7 @@ def _same_models(artifact: Artifact, inputs: Inputs) -> Check:
     return _check("models", problems, f"sha256 of the files of {len(artifact.models)} models")
 
 
-def _same_keys(artifact: Artifact, inventory: Inventory) -> Check:
+def _same_keys(artifact: Artifact, inputs: Inputs, inventory: Inventory) -> Check:
     """Every key of every model is merged, exact or kept, and so it is in the artifact."""
     problems = []
     for key in sorted({*inventory.entries} ^ {*artifact.entries}):
@@ -210,7 +211,10 @@ def _same_keys(artifact: Artifact, inventory: Inventory) -> Check:
         problems += [f"{key} of {name} is not kept" for key in sorted(kept - set(artifact.kept(name).keys))]
         exact = {key for key, _ in _exact_names(inventory, name)} | set(_with_further_rows(inventory, name))
         problems += [f"{key} of {name} is missing" for key in sorted(exact - set(artifact.exact(name).keys))]
+        beside = set(artifact.beside(name))
+        problems += [f"{file} of {name} is missing" for file in sorted(inputs.beside[name].keys() - beside)]
     total = sum(len(model.keys) for model in inventory.models.values())
+    total += sum(count for own in inputs.beside.values() for count in own.values())
     return _check("models' keys", problems, f"all {total} tensors of the models are merged, exact or kept")
 
 
@@ -230,8 +234,8 @@ def _with_further_rows(inventory: Inventory, name: str) -> Iterator[str]:
             yield entry.key + ROWS
 
 
-def _copies(artifact: Artifact, inventory: Inventory) -> Check:
-    """Kept and exact tensors are the models' bytes."""
+def _copies(artifact: Artifact, inputs: Inputs, inventory: Inventory) -> Check:
+    """Kept and exact tensors are the models' bytes, and so are files of encoders and connectors."""
     problems, count = [], 0
     for name, model in inventory.models.items():
         pairs = [(artifact.kept(name), model.info(key).stored, key) for key in inventory.kept[name]]
@@ -241,6 +245,10 @@ def _copies(artifact: Artifact, inventory: Inventory) -> Check:
             count += 1
             if ours.info(key).nbytes != model.info(own).nbytes or not _equal(ours.raw(key), model.raw(own)):
                 problems.append(f"{key} of {name} differs")
+        for file, tensors in inputs.beside[name].items():
+            count += tensors
+            stored = artifact.manifest["files"][f"{FILES}/{name}/{file}"]["sha256"]
+            problems += [f"{file} of {name} differs"] if sha256_of(inputs.copied[name][file]) != stored else []
     return _check("copies", problems, f"{count} exact and kept tensors are equal byte for byte")
 
 

@@ -7,9 +7,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from semi.artifacts.files import PARTIAL, output_error, replacing
 from semi.merge.header import itemsize
@@ -65,6 +65,15 @@ def write_tensors(path: Path, sources: Sequence[Source]) -> None:
                 file.write(piece)
 
 
+def _move(file: BinaryIO, at: int, to: int, length: int) -> None:
+    """Bytes of a file to a place before them, which they may overlap."""
+    for done in range(0, length if to < at else 0, _PIECE):
+        file.seek(at + done)
+        piece = file.read(min(_PIECE, length - done))
+        file.seek(to + done)
+        file.write(piece)
+
+
 def _header(sources: Sequence[Source]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
@@ -105,7 +114,7 @@ class TensorFile:
         self._folder, self._stem, self._most = folder, stem, most
         self.part = folder / f"{stem}{PARTIAL}"
         self._done: list[_Written] = []
-        self._recorded = 0
+        self._recorded = self._settled = 0  # tensors, and bytes of the part file, that `record` has told of
         self._growing: dict[str, list[tuple[int, int]]] = {}
         with self._translated():
             self._file = open(self.part, "ab")  # noqa: SIM115 - open between calls, closed by `close`
@@ -120,7 +129,7 @@ class TensorFile:
                 _Written(name, dtype, tuple(shape), tuple((at, length) for at, length in segments))
                 for name, dtype, shape, segments in record["tensors"]
             ]
-        self._recorded = len(self._done)
+        self._recorded, self._settled = len(self._done), size
         # After the last record come finished files, which take their tensors out of the part file.
         if size < self._size:
             with self._translated():
@@ -166,13 +175,17 @@ class TensorFile:
         self._growing.pop(name, None)
 
     def record(self) -> dict[str, Any]:
-        """For a journal: what ended since the last record, and how long the part file is."""
+        """For a journal: what ended since the last record, and how long the part file is.
+
+        Nothing may be growing. What was dropped is gone from the part file.
+        """
         with self._translated():
             self._file.flush()
+            self._close_gaps()
         tensors = [
             [t.name, t.dtype, list(t.shape), [list(s) for s in t.segments]] for t in self._done[self._recorded :]
         ]
-        self._recorded = len(self._done)
+        self._recorded, self._settled = len(self._done), self._size
         return {"size": self._size, "tensors": tensors}
 
     def sync(self) -> None:
@@ -225,6 +238,24 @@ class TensorFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _close_gaps(self) -> None:
+        """Move what ended since the last record down over what was dropped; no journal knows of either yet."""
+        fresh = self._done[self._recorded :]
+        segments = sorted(segment for tensor in fresh for segment in tensor.segments)
+        if self._settled + sum(length for _, length in segments) == self._size:
+            return
+        places, to = {}, self._settled
+        with open(self.part, "r+b") as file:
+            for at, length in segments:
+                _move(file, at, to, length)
+                places[at] = to
+                to += length
+            file.truncate(to)
+        self._done[self._recorded :] = [
+            replace(tensor, segments=tuple((places[at], length) for at, length in tensor.segments)) for tensor in fresh
+        ]
+        self._size = to
 
     def _pieces(self, tensor: _Written) -> Callable[[], Iterator[bytes]]:
         return lambda: (piece for at, length in tensor.segments for piece in self._read(at, length))

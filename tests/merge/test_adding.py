@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,12 +16,16 @@ from transformers import AutoModelForCausalLM
 
 from semi.artifacts import read_manifest
 from semi.errors import ArtifactError, InputError, OutputError
-from semi.merge import plan
+from semi.merge import inventory, plan, run
+from semi.merge import newcomer as newcomer_module
 from semi.merge.adding import add_model
 from semi.merge.artifact import Artifact
 from semi.merge.codes import METHODS, masks_on
 from semi.merge.export import export
+from semi.merge.inventory import Inventory
 from semi.merge.origin import configuration, open_base
+from semi.merge.plan import RUNTIME
+from semi.merge.reading import DeltaReader
 from semi.merge.removing import remove_model
 from semi.merge.restore import deltas, restore
 from semi.merge.runtime import DecoupledModel
@@ -151,6 +156,27 @@ def test_a_full_disk_is_refused_before_work(merged: Merged, tmp_path: Path, monk
     assert not (tmp_path / "out.mmer").exists()
 
 
+@pytest.mark.parametrize("method", ["mmer", "emr", "ternary"])
+def test_memory_changes_no_byte(method: str, tmp_path: Path, write_lm: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "BLOCK", 500)
+    monkeypatch.setattr(run, "BLOCK", 500)
+    merged = merge_llamas(tmp_path, write_lm, method=method)
+    config, _ = newcomer(merged, tmp_path / NEW)
+    ahead: list[bool] = []
+    reader = newcomer_module.DeltaReader
+
+    def told(own: Inventory, **how: Any) -> DeltaReader:
+        ahead.append(how["ahead"])
+        return reader(own, **how)
+
+    monkeypatch.setattr(newcomer_module, "DeltaReader", told)
+    for name, memory in (("plenty", 512 << 20), ("little", RUNTIME + 30_000)):
+        add_model(merged.folder, config.model_copy(update={"max_memory": memory}), tmp_path / name)
+    assert contents(tmp_path / "plenty") == contents(tmp_path / "little")
+    assert ahead == sorted(ahead, reverse=True)
+    assert set(ahead) == {True, False}
+
+
 @torch.no_grad()
 def test_the_other_models_come_back_bit_for_bit(merged: Merged, added: Merged, tmp_path: Path) -> None:
     for name in NAMES:
@@ -277,6 +303,7 @@ def test_wrong_additions_are_refused_and_change_nothing(merged: Merged, tmp_path
 
     refused("has a model text already", InputError, {"name": "text"})
     refused("do not fit their base", ArtifactError, {"keep": ()})
+    refused("so little memory", InputError, {"max_memory": 1 << 20})
     refused("there is no folder", ArtifactError, {"path": str(tmp_path / "nowhere")})
     refused("is not the base of", ArtifactError, {}, base=write_lm(tmp_path / "other", width=48))
     (tmp_path / "taken").mkdir()
@@ -324,3 +351,22 @@ def test_an_interrupted_addition_leaves_the_merge_as_it_was(merged: Merged, tmp_
             add_model(merged.folder, config, advance=interrupt)
         assert contents(merged.folder) == before
     assert [path.name for path in merged.folder.parent.glob("merged*")] == ["merged.mmer"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_interrupted_addition_to_elsewhere_goes_on(
+    links: bool, merged: Merged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+    config, _ = newcomer(merged, tmp_path / NEW)
+    add_model(merged.folder, config, tmp_path / "whole.mmer")
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        if what == "Hashing the result":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_model(merged.folder, config, out := tmp_path / "out.mmer", advance=interrupt)
+    add_model(merged.folder, config, out)
+    assert contents(out) == contents(tmp_path / "whole.mmer")

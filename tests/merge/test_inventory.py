@@ -81,6 +81,10 @@ def test_deltas_are_those_of_float32(
         for block in inventory.blocks():
             deltas = inventory.deltas(block, workspace)
             assert torch.equal(deltas, inventory.deltas(block))
+            for name, wanted in zip(inventory.models, deltas, strict=True):
+                delta, of_base = inventory.delta(name, block)
+                assert torch.equal(delta, wanted)
+                assert torch.equal(of_base, base[block.key][block.start : block.stop])
             rows = slice(block.start, block.stop)
             for delta, tune in zip(deltas, tunes.values(), strict=False):
                 assert torch.equal(delta, (tune[block.key].float() - base[block.key])[rows])

@@ -21,6 +21,7 @@ from semi.language_model import LanguageModel
 from semi.merge.adding import add_model
 from semi.merge.export import export
 from semi.merge.language import MergeName
+from semi.merge.removing import remove_model
 from semi.quantised import QuantisedLinear
 from semi_kernels import NF4Weight
 from tests.merge.llamas import EMBEDDINGS, EXTRA, Merged, merge_llamas
@@ -207,9 +208,25 @@ def test_a_model_that_is_added_changes_nothing_for_the_others(merged: Merged, tm
         assert before.under(name).sha256 == after.under(name).sha256
     alone = exported(replace(merged, folder=tmp_path / "more.mmer"), "text", tmp_path / "out")
     assert same(after, alone)
+    for policy in ("base", "merged", "mean", "union"):
+        assert text_of(merged.folder, policy) == text_of(tmp_path / "more.mmer", policy)
     assert after.under(NEW).sha256 not in (view.sha256 for view in (before, before.under(None), after.under(None)))
     assert after.matching(before.under("lora").sha256).id == f"{tmp_path}/more.mmer#lora"
     assert after.matching("of another one") is after
+
+
+def text_of(folder: Path, policy: str) -> str:
+    return LanguageModel.load(f"{folder}#text={policy}", device="cpu").sha256
+
+
+def test_text_is_another_one_without_a_model_that_it_is_made_of_unless_it_is_the_base(
+    merged: Merged, tmp_path: Path
+) -> None:
+    remove_model(merged.folder, "lora", fewer := tmp_path / "fewer.mmer")
+    for policy in ("merged", "mean", "union"):
+        assert text_of(fewer, policy) != text_of(merged.folder, policy)
+    assert text_of(fewer, "base") == text_of(merged.folder, "base")
+    assert same(*(load(replace(merged, folder=folder), "#text=base") for folder in (fewer, merged.folder)))
 
 
 def test_in_4_bits_it_is_the_base_that_is_rounded(merged: Merged) -> None:

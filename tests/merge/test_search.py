@@ -18,6 +18,7 @@ from semi.merge import search
 from semi.merge.artifact import Artifact
 from semi.merge.config import MergeConfig
 from semi.merge.plan import make_plan
+from semi.merge.removing import remove_model
 from semi.merge.run import run_merge
 from semi.merge.search import MOST, read_prompts
 from semi.merge.verify import verify
@@ -169,6 +170,26 @@ def test_a_plan_tells_of_the_readings_and_the_memory(merged: Merged, tmp_path: P
     plan = make_plan(configuration(merged), tmp_path / "out")
     assert plan["passes"] == 2 + 1 + 3 * (1 + len(GRID)) + 1
     assert "beside io.max_memory" in plan["notes"][-1]
+
+
+def test_a_model_that_is_removed_takes_its_curve_with_it(merged: Merged, tmp_path: Path) -> None:
+    out = tmp_path / "out.mmer"
+    remove_model(merged.folder, "vision", out)
+    with merged.open() as before, Artifact.open(out) as artifact:
+        assert before.search is not None
+        assert artifact.search is not None
+        for part in ("found", "curves"):
+            rest = {name: own for name, own in before.search[part].items() if name != "vision"}
+            assert artifact.search[part] == rest
+    inspect(out)
+    remove_model(out, "text")
+    run_merge(settled := with_lambda(configuration(merged), "text", 1.0), one := tmp_path / "one.mmer")
+    assert settled.unsettled == ("vision", "lora")
+    for name in settled.unsettled:
+        remove_model(one, name)
+    with Artifact.open(one) as artifact:  # its lambda was given
+        assert artifact.search is None
+    inspect(one)
 
 
 def test_a_base_without_a_tokenizer_is_refused(merged: Merged, tmp_path: Path) -> None:
