@@ -77,12 +77,14 @@ def main() -> None:
     parser.add_argument("--foundation", required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder that benchmarks/own_data.py wrote")
     parser.add_argument("--only", choices=METHODS, nargs="+", default=METHODS)
-    parser.add_argument("--out", type=Path, required=True, help="parts of earlier runs in it are kept")
+    parser.add_argument("--out", type=Path, required=True, help="parts of earlier runs on the same tasks are kept")
     options = parser.parse_args()
     foundation = Foundation.load(options.foundation)
     tasks = [read(file) for file in sorted(options.data.glob("*-train.jsonl"))]
-    found = read_json(options.out) if options.out.is_file() else {"chosen": {}, "curves": {}}
-    found |= {"tasks": [task.name for task in tasks], "every": EVERY, "shots": SHOTS, "held_out": HELD_OUT}
+    about = {"tasks": [task.name for task in tasks], "every": EVERY, "shots": SHOTS, "held_out": HELD_OUT}
+    found = read_json(options.out) if options.out.is_file() else {}
+    if {name: found.get(name) for name in about} != about:  # curves of other tasks say nothing beside these
+        found = {"chosen": {}, "curves": {}} | about
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for method in options.only:
         curves: dict[float, list[list[float]]] = {}

@@ -39,11 +39,10 @@ from semi.errors import SessionError
 from semi.streams.counts import Counts
 from semi.streams.session import TextWorker
 from semi.streams.stream import Answer, Stream
-from tests.streams.faults import SETTINGS, STEP, faulty
+from tests.streams.faults import OF_WINDOWS, SETTINGS, STEP, faulty, resident
 
 BURST, BURST_STEP_S = 20, 1e-4
 """Once a second, 20 samples wait for the last of them, and come within 2 ms."""
-OF_WINDOWS = {"windows", "invalid", "skipped", "given"}
 PATIENCE_MS = 60_000
 
 
@@ -213,10 +212,6 @@ def left() -> dict[str, float]:
         "threads": threading.active_count(),
         "files": len(list(Path("/proc/self/fd").iterdir())),
     }
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def exact(found: Counts, expected: Counts) -> bool:

@@ -38,8 +38,8 @@ BIAS_SCALE = 0.1
 class Defaults:
     """The most steps a method takes and its learning rate.
 
-    Baselines have the rates that benchmarks/defaults.py found best on nobody's target. For SEMI it found 1e-4 and 4e-4
-    equal (2.28 and 2.32 nats a token); 3e-4 needs half the steps of 1e-4.
+    Baselines have the rates that were best on nobody's target (benchmarks/results/defaults.json, tasks and curves). For
+    SEMI 1e-4 and 4e-4 were equal (2.28 and 2.32 nats a token); 3e-4 needs half the steps of 1e-4.
     """
 
     most_steps: int

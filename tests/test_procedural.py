@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semi.procedural import ADJECTIVES, LEADING, NOUNS, TRAILING, WIDTHS, ProceduralModality, phrase
+from semi.procedural.drawing import words
 from semi.procedural.frames import SLOTS, fill
 from semi.ridge import Ridge
 
@@ -109,9 +110,8 @@ def test_attributes_in_words(row: dict[str, str], captions: tuple[str, ...]) -> 
 
 
 def test_every_slot_has_words() -> None:
-    from semi.procedural import _words
-
+    known = words("words.json")
     slots = {*LEADING, *ADJECTIVES, *NOUNS, *TRAILING}
-    assert slots <= set(_words())
+    assert slots <= set(known)
     for slot in slots:
-        assert len(set(_words()[slot])) == len(_words()[slot]) >= 3
+        assert len(set(known[slot])) == len(known[slot]) >= 3

@@ -39,6 +39,11 @@ class Beside:
     left: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def __or__(self, other: Beside) -> Beside:
+        """Both folders' files, the other's where they have the same name."""
+        copied, tensors = self.copied | other.copied, self.tensors | other.tensors
+        return Beside(copied, tensors, self.left + other.left, self.problems + other.problems)
+
 
 def look_beside(folder: Path, model: Model, read: Collection[Path]) -> Beside:
     """Give each file of a folder its place.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
         of_base = _read(base, folder)
         files = {f"{BASE}/{path.name}": path for path in of_base}
         models: dict[str, Model] = {}
-        beside: dict[str, list[Beside]] = {}
+        beside: dict[str, Beside] = {}
         configs: dict[str, Path] = {}
         for model in config.models:
             own = find_folder(model.path)
@@ -122,15 +122,15 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
             stack.callback(models[model.name].close)
             read = _read(models[model.name], own)
             files |= {f"models.{model.name}/{path.name}": path for path in read}
-            beside[model.name] = [look_beside(own, models[model.name], read)]
+            beside[model.name] = look_beside(own, models[model.name], read)
             if model.adapter == "lora":
-                beside[model.name].insert(0, look_beside(folder, base, of_base))
+                beside[model.name] = look_beside(folder, base, of_base) | beside[model.name]
             configs[model.name] = own / CONFIG
         require_same_settings(folder / CONFIG, configs)
         _require_placed(beside)
-        copied = {name: dict(item for one in both for item in one.copied.items()) for name, both in beside.items()}
-        tensors = {name: dict(item for one in both for item in one.tensors.items()) for name, both in beside.items()}
-        notes = tuple(f"{name}: {said}" for name, both in beside.items() for one in both for said in one.left)
+        copied = {name: found.copied for name, found in beside.items()}
+        tensors = {name: found.tensors for name, found in beside.items()}
+        notes = tuple(f"{name}: {said}" for name, found in beside.items() for said in found.left)
         yield Inputs(base, models, files, copied, tensors, notes, _states(files, copied))
 
 
@@ -169,8 +169,8 @@ def _open(folder: Path, model: ModelConfig) -> Model:
     return Checkpoint.open(folder, model.llm_prefix)
 
 
-def _require_placed(beside: Mapping[str, Sequence[Beside]]) -> None:
-    problems = [f"{name}: {problem}" for name, both in beside.items() for one in both for problem in one.problems]
+def _require_placed(beside: Mapping[str, Beside]) -> None:
+    problems = [f"{name}: {problem}" for name, found in beside.items() for problem in found.problems]
     if problems:
         raise ArtifactError(
             "files beside the models' weights cannot be copied",

@@ -8,15 +8,13 @@ mean what (RECIPE: with 6 modalities transfer was at chance, with 140 procedural
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 import torch
 from torch import Tensor
 
 from semi.pairs import Pair
+from semi.procedural.drawing import integer, words
 from semi.procedural.frames import draw_frames, fill
 
 LEADING = ("number",)
@@ -64,16 +62,16 @@ class ProceduralModality:
         if framed:
             slots, frames = draw_frames(g)
             return cls(f"framed-{seed}", slots, _width(g), (), seed, frames)
-        noun = NOUNS[_integer(len(NOUNS), g)]
+        noun = NOUNS[integer(len(NOUNS), g)]
         others = [*LEADING, *ADJECTIVES, *TRAILING]
-        chosen = {noun, *(others[i] for i in torch.randperm(len(others), generator=g)[: 1 + _integer(4, g)].tolist())}
+        chosen = {noun, *(others[i] for i in torch.randperm(len(others), generator=g)[: 1 + integer(4, g)].tolist())}
         slots = {}
         for slot in (s for s in (*LEADING, *ADJECTIVES, *NOUNS, *TRAILING) if s in chosen):
-            values = _words()[slot]
-            count = min(len(values), 3 + _integer(6, g))
+            values = words("words.json")[slot]
+            count = min(len(values), 3 + integer(6, g))
             slots[slot] = tuple(values[i] for i in torch.randperm(len(values), generator=g)[:count].tolist())
         width = _width(g)
-        phrasings = tuple(torch.randperm(3, generator=g)[: 1 + _integer(3, g)].tolist())
+        phrasings = tuple(torch.randperm(3, generator=g)[: 1 + integer(3, g)].tolist())
         return cls(f"procedural-{seed}", slots, width, phrasings, seed)
 
     def sample(self, n: int, *, seed: int) -> tuple[Tensor, list[Pair]]:
@@ -91,8 +89,8 @@ class ProceduralModality:
 
     def _caption(self, row: dict[str, str], g: torch.Generator) -> str:
         if self.frames:
-            return fill(self.frames[_integer(len(self.frames), g)], row)
-        return phrase(row, self.phrasings[_integer(len(self.phrasings), g)])
+            return fill(self.frames[integer(len(self.frames), g)], row)
+        return phrase(row, self.phrasings[integer(len(self.phrasings), g)])
 
     def _factors(self, picks: dict[str, Tensor], n: int, g: torch.Generator) -> Tensor:
         """Latent factors (n, 8 * slots + 8): a random vector a slot value, slots of unlike salience, and nuisance."""
@@ -107,10 +105,10 @@ class ProceduralModality:
     def _encode(self, x: Tensor) -> Tensor:
         """A random network of 1 to 3 layers with unequal output scales and an offset: (n, f) -> (n, width)."""
         own = torch.Generator().manual_seed(self.seed + 2)
-        for _ in range(_integer(3, own)):
-            hidden = 64 + _integer(192, own)
+        for _ in range(integer(3, own)):
+            hidden = 64 + integer(192, own)
             x = x @ torch.randn(x.shape[1], hidden, generator=own) / x.shape[1] ** 0.5
-            x = (torch.tanh, torch.relu, torch.nn.functional.gelu)[_integer(3, own)](x)
+            x = (torch.tanh, torch.relu, torch.nn.functional.gelu)[integer(3, own)](x)
         x = x @ torch.randn(x.shape[1], self.width, generator=own) / x.shape[1] ** 0.5
         scales = torch.exp(0.5 * torch.randn(self.width, generator=own))
         return x * scales + torch.randn(self.width, generator=own)
@@ -147,13 +145,3 @@ def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + "s"
-
-
-@cache
-def _words() -> dict[str, list[str]]:
-    words: dict[str, list[str]] = json.loads(files(__package__).joinpath("words.json").read_text())
-    return words
-
-
-def _integer(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator))

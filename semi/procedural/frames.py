@@ -7,13 +7,12 @@ from some six thousand words, so that neither frame nor words can be known befor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
+
+from semi.procedural.drawing import integer, words
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ VALUES = (2, 8)
 
 def draw_frames(g: torch.Generator) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """The values of some slots, and one or two frames that name every slot in braces."""
-    vocabulary = _vocabulary()
+    vocabulary = words("vocabulary.json")
     slots: dict[str, tuple[str, ...]] = {}
     pieces: list[str] = []
     for i in range(_between(*SLOTS, g)):
@@ -43,8 +42,8 @@ def draw_frames(g: torch.Generator) -> tuple[dict[str, tuple[str, ...]], tuple[s
         name = f"{_one(vocabulary['nouns'], g)}-{i}"
         slots[name] = tuple(_one(vocabulary["scales"], g)) if kind == "scales" else _some(vocabulary[kind], g)
         piece = _one(CLAUSES if i else SUBJECTS, g)
-        words = {"noun": _one(vocabulary["nouns"], g), "adjective": _one(vocabulary["adjectives"], g)}
-        pieces.append(piece.format(value=f"{{{name}}}", **words))
+        constant = {"noun": _one(vocabulary["nouns"], g), "adjective": _one(vocabulary["adjectives"], g)}
+        pieces.append(piece.format(value=f"{{{name}}}", **constant))
     frames = []
     for _ in range(_between(1, 2, g)):
         rest = [pieces[1 + i] for i in torch.randperm(len(pieces) - 1, generator=g).tolist()]
@@ -60,19 +59,13 @@ def fill(frame: str, row: dict[str, str]) -> str:
 
 
 def _one(some: Sequence[T], g: torch.Generator) -> T:
-    return some[int(torch.randint(len(some), (), generator=g))]
+    return some[integer(len(some), g)]
 
 
-def _some(words: list[str], g: torch.Generator) -> tuple[str, ...]:
-    chosen = torch.randint(len(words), (_between(*VALUES, g),), generator=g).tolist()
-    return tuple(dict.fromkeys(words[i] for i in chosen))
+def _some(known: list[str], g: torch.Generator) -> tuple[str, ...]:
+    chosen = torch.randint(len(known), (_between(*VALUES, g),), generator=g).tolist()
+    return tuple(dict.fromkeys(known[i] for i in chosen))
 
 
 def _between(low: int, high: int, g: torch.Generator) -> int:
-    return low + int(torch.randint(high - low + 1, (), generator=g))
-
-
-@cache
-def _vocabulary() -> dict[str, Any]:
-    words: dict[str, Any] = json.loads(files(__package__).joinpath("vocabulary.json").read_text())
-    return words
+    return low + integer(high - low + 1, g)

@@ -185,9 +185,9 @@ def _procedural(config: SourceConfig, space: TextSpace, cache: Path, advance: Ca
     count = config.procedural or 0
     modalities = [ProceduralModality.draw(config.first_seed + i, framed=config.framed) for i in range(count)]
     drawn: list[tuple[Tensor, list[Pair]]] = [m.sample(config.samples, seed=0) for m in modalities]
-    texts = embed_captions([p.caption for _, pairs in drawn for p in pairs], space, cache, advance)
+    captions = [p.caption for _, pairs in drawn for p in pairs]
+    texts = embed_captions(captions, space, cache, advance)
     if config.as_text:
-        captions = [p.caption for _, pairs in drawn for p in pairs]
         held = max(FEWEST_PAIRS, int(VALIDATION_SHARE * len(captions)))
         train, rest = texts[held:], texts[:held]
         return Family(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ GAP = 100 * MS
 HOUR = 3_600_000 * MS
 SETTINGS: dict[str, Any] = {"rate_hz": 50.0, "window_s": 2.0, "hop_s": 0.5, "tolerance_s": 0.05, "limits": 100.0}
 """Of a stream that gets it."""
+OF_WINDOWS = {"windows", "invalid", "skipped", "given"}
+"""Counts that depend on who reads, and when."""
 
 
 def faulty(seconds: int, counts: Counts, seed: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -59,3 +62,8 @@ def faulty(seconds: int, counts: Counts, seed: int = 0) -> Iterator[tuple[int, n
                 counts.pushed += 1
                 counts.duplicates += 1
                 yield stamp, -row
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -14,14 +14,7 @@ from semi.streams.cutter import Cutter
 from semi.streams.session import Session
 from semi.streams.settings import StreamSettings
 from semi.streams.stream import Stream
-from tests.streams.faults import SETTINGS, STEP, faulty
-
-OF_WINDOWS = {"windows", "invalid", "skipped", "given"}
-
-
-def resident() -> int:
-    """Bytes of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+from tests.streams.faults import OF_WINDOWS, SETTINGS, STEP, faulty, resident
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
