@@ -33,10 +33,10 @@ RATES: dict[Method, tuple[float, ...]] = {
     "ridge": (1e-4, 2e-4, 4e-4),
     "scratch": (2e-3, 5e-3, 1e-2),
     "finetune": (2e-4, 4e-4, 1e-3),
-    "lora": (5e-3, 1e-2, 2e-2),
+    "lora": (2e-3, 5e-3, 1e-2),
     "bias": (2e-4, 4e-4, 1e-3),
 }
-STEPS: dict[Method, int] = {"semi": 40, "ridge": 40, "scratch": 72, "finetune": 40, "lora": 40, "bias": 40}
+STEPS: dict[Method, int] = {"semi": 40, "ridge": 40, "scratch": 72, "finetune": 72, "lora": 72, "bias": 72}
 EXAMPLES: dict[Method, int] = {"semi": 8, "ridge": 8}
 """Pairs shown beside a sample; the other methods show none."""
 EVERY = 8

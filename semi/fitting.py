@@ -12,7 +12,7 @@ from torch import Tensor
 from semi.evaluation import caption_loss
 from semi.examples import Examples
 from semi.foundation import Foundation
-from semi.methods import EXAMPLES, READERS, Start, Support, start
+from semi.methods import DEFAULTS, EXAMPLES, READERS, Start, Support, start
 from semi.pairs import Pair
 from semi.prompts import Turn
 from semi.settings import FEWEST_TO_HOLD_OUT, Settings
@@ -149,7 +149,11 @@ class Fitter:
         return [shown.turns(row) for row in begun.retrieval.others(count).flip(1).tolist()]
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
-        """The number of steps that serves every fourth pair best when the method is trained on the others."""
+        """The number of steps that serves every fourth pair best when the method is trained on the others.
+
+        Of a method with `Defaults.probe` they only tell whether to learn at all.
+        """
+        own = DEFAULTS[self.settings.method]
         held = self.everything % FOLDS == FOLDS - 1
         rest = self.everything[~held]
         if folder:
@@ -157,13 +161,14 @@ class Fitter:
         history = self.fit(
             self.begin(rest),
             rest,
-            self.settings.schedule(),
+            self.settings.schedule(own.probe),
             examples=examples,
             held_out=self.everything[held],
             folder=folder,
             advance=advance,
         )
-        return int(history.best["step"]), history
+        best = int(history.best["step"])
+        return own.steps(len(self.pairs)) if best and own.probe else best, history
 
     def words(self, index: Tensor) -> tuple[list[str], list[str]]:
         """Instructions and captions of some pairs."""

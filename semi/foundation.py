@@ -22,6 +22,7 @@ from semi.artifacts import (
     write_json,
 )
 from semi.errors import InputError
+from semi.hub import OnHub
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.lineage import require_near
@@ -48,7 +49,7 @@ class FoundationConfig:
     """Whether captions are predicted with the language model's words beside their meaning, see `semi.text_space`."""
 
 
-class Foundation:
+class Foundation(OnHub):
     """Everything that is the same for all modalities; `adapt` makes an integration of one of them."""
 
     KIND: ClassVar[str] = "foundation"

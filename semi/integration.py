@@ -28,6 +28,7 @@ from semi.artifacts import (
 )
 from semi.encoding import embed
 from semi.examples import Examples
+from semi.hub import OnHub
 from semi.language_model import LanguageModel
 from semi.memory import Memory, Neighbour
 from semi.modality import Encoder, Modality
@@ -67,7 +68,7 @@ class Reading:
     unlike_anything_seen: bool
 
 
-class Integration:
+class Integration(OnHub):
     """A modality that the language model understands."""
 
     KIND: ClassVar[str] = "integration"

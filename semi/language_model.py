@@ -35,6 +35,8 @@ class LanguageModel:
         self._model, self._view = loaded.model, loaded.view
         self._prefixes: dict[tuple[int, ...], Any] = {}
         self._mean: Tensor | None = None
+        self.lockstep = False
+        """Whether processes hold parts of it and must call it alike: every loss is then a single call."""
         self.end = self._end_ids()
         render(self.tokenizer, [{"role": "user", "content": "hello"}])  # a missing chat template is told at once
 
@@ -180,13 +182,13 @@ class LanguageModel:
         # What stands before the first sample is the same for every row unless an instruction puts its placeholder
         # elsewhere: its keys and values are computed once. That halves the work for captions of ten tokens.
         before = {asked[0].segments[0] for asked in prompts}
-        prefix = before.pop() if len(before) == 1 else ()
+        prefix = before.pop() if len(before) == 1 and not self.lockstep else ()
         read = [
             self._embedded(turns, asked, len(prefix), every_turn)
             for turns, asked in zip(conversations, prompts, strict=True)
         ]
         losses: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(read)
-        for group in _alike([len(row) for row, _ in read]):
+        for group in [range(len(read))] if self.lockstep else _alike([len(row) for row, _ in read]):
             for i, loss in zip(group, self._losses([read[i] for i in group], prefix), strict=True):
                 losses[i] = loss
         return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])

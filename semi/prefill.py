@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 if TYPE_CHECKING:
     from semi.language_model import LanguageModel
@@ -56,9 +56,26 @@ class Prefill:
         Args:
             stop: asked after each token whether the text is to end there.
         """
-        model = self._model
         ends = [] if stop is None else [lambda ids, scores: torch.full((len(ids),), stop(), device=ids.device)]
-        tokens = model.model.generate(
+        rows = self.tokens(max_new_tokens=max_new_tokens, ends=ends)
+        return [self._model.tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
+
+    @torch.no_grad()
+    def tokens(
+        self,
+        *,
+        max_new_tokens: int,
+        ends: Sequence[Callable[[Tensor, Any], Tensor]] = (),
+        change: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+    ) -> Tensor:
+        """The likeliest tokens for each prompt, (n, up to max_new_tokens); an end-of-turn token fills up.
+
+        Args:
+            ends: given all tokens (n, t) so far after each one, which texts are to end there, bool (n,).
+            change: given the tokens so far and the scores (n, vocabulary) of the next, scores to go by instead.
+        """
+        model = self._model
+        tokens: Tensor = model.model.generate(
             inputs_embeds=self._inputs,
             attention_mask=self._mask,
             past_key_values=self._fresh(),
@@ -70,8 +87,9 @@ class Prefill:
             eos_token_id=model.end,
             pad_token_id=model.end[0],
             stopping_criteria=StoppingCriteriaList(ends),
+            logits_processor=LogitsProcessorList(change),
         )
-        return [model.tokenizer.decode(row, skip_special_tokens=True).strip() for row in tokens]
+        return tokens
 
 
 def pad(rows: Sequence[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:

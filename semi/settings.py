@@ -25,9 +25,10 @@ class Settings:
             or a baseline: "scratch" (a fresh projector), "finetune" (the shared one), "lora" (low-rank updates of the
             shared one), "bias" (the mean caption in the shared one's bias).
         shots: pairs drawn from those given; None: all of them.
-        steps: gradient steps on the pairs; 0: none; None: as many as serve a quarter of the pairs when the method is
-            first trained on the others (early stopping on the shots alone). With 256 pairs and more an eighth of them,
-            64 at most, is held out of one training, whose best weights are kept.
+        steps: gradient steps on the pairs; 0: none; None: what serves a quarter of the pairs when the method is first
+            trained on the others (early stopping on the shots alone): for a baseline any number, for SEMI none or as
+            many as there are pairs, from 16 to 32. With 256 pairs and more an eighth of them, 64 at most, is held out
+            of one training, whose best weights are kept.
         lr: peak learning rate; None: the method's own.
         batch: pairs a step, all of them if there are no more.
         encoder: one of the modality's; None: its default.
@@ -82,7 +83,7 @@ class Settings:
         own = DEFAULTS[self.method]
         many = steps is None and self.keeps_best(pairs)
         if steps is None:
-            steps = own.most_steps if self.steps is None else self.steps
+            steps = own.steps(pairs) if self.steps is None else self.steps
         if many:
             steps = max(steps, PASSES * -(-pairs // self.batch))
         return Schedule(

@@ -16,7 +16,7 @@ from semi.errors import ArtifactError, InputError, OutputError, PairsError
 from semi.evaluation import caption_loss, evaluate
 from semi.foundation import Foundation
 from semi.integration import Integration, is_many
-from semi.methods import METHODS, READERS
+from semi.methods import METHODS, READERS, Method
 from semi.pairs import Pair
 from semi.pairs_io import draw_shots
 from semi.settings import Settings
@@ -203,6 +203,32 @@ def test_of_many_pairs_some_are_held_out_of_one_training(
     assert len(model.memory.labels) == 48
     held = [Pair(np.array(p.sample), p.caption) for p in _drawn(48, 0)[3::8]]
     assert evaluate(model, held, texts=0).loss == pytest.approx(best["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "losses", "shots", "steps"),
+    [
+        ("semi", [5.0, 4.0, 3.0, 2.0], 32, 32),
+        ("semi", [5.0, 4.0, 4.2, 4.1], 24, 24),
+        ("semi", [5.0, 4.0, 4.2, 4.1], 12, 16),
+        ("semi", [5.0, 4.0, 4.2, 4.1], 40, 32),
+        ("semi", [5.0, 6.0, 7.0], 32, 0),
+        ("finetune", [5.0, 4.0, 4.2, 4.1], 32, 4),
+    ],
+)
+def test_as_many_steps_as_served_the_held_out_pairs(
+    tiny_foundation: Foundation,
+    monkeypatch: pytest.MonkeyPatch,
+    method: Method,
+    losses: list[float],
+    shots: int,
+    steps: int,
+) -> None:
+    told = iter(losses)
+    monkeypatch.setattr("semi.fitting.Fitter.loss", lambda *_: next(told))
+    model = tiny_foundation.adapt("vectors", pairs(shots), method=method, examples=0, diagnose=False)
+    assert [v["loss"] for v in model.record.metrics["held_out_loss"]] == losses
+    assert model.record.settings["steps"] == steps
 
 
 def _drawn(n: int, seed: int) -> list[Pair]:

@@ -77,7 +77,7 @@ def test_every_dependency_is_pinned() -> None:
 
 def installed_dependencies() -> set[str]:
     """Canonical names of all distributions that semi, its extras of `make setup` and its plugins need here."""
-    extras = {"semi-llm": {"nf4", "kernels", "plot", "parquet", "onnx", "dev"}}
+    extras = {"semi-llm": {"nf4", "kernels", "plot", "parquet", "onnx", "serve", "ui", "ray", "tensorboard", "dev"}}
     plugins = [path.parent.name for path in ROOT.glob("semi_plugins/*/pyproject.toml")]
     todo = ["semi-llm", *(f"semi-plugin-{name}" for name in plugins)]
     found: set[str] = set()

@@ -24,9 +24,12 @@ from semi.cli import (
     merge,
     new_plugin,
     plugins,
+    push,
+    serve,
     stream,
     study,
     train,
+    ui,
 )
 from semi.cli._common import guard
 from semi.cli._mounted import mounted, offered
@@ -68,10 +71,13 @@ _VERBS: dict[str, Callable[..., None]] = {
     "describe": describe.command,
     "chat": chat.command,
     "stream": stream.command,
+    "serve": serve.command,
+    "ui": ui.command,
     "eval": eval.command,
     "encode": encode.command,
     "convert": convert.command,
     "export": export.command,
+    "push": push.command,
     "bench": bench.command,
     "new-plugin": new_plugin.command,
     "doctor": doctor.command,

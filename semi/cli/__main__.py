@@ -2,4 +2,5 @@
 
 from semi.cli import app
 
-app()
+if __name__ == "__main__":  # a process of `semi train --launch` imports it
+    app()

@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from semi.cli._common import FORCE, JSON, emit_json
+from semi.errors import InputError
 
 
 class Format(StrEnum):
     """What can be written."""
 
     ONNX = "onnx"
+    PEFT = "peft"
 
 
 class Start(StrEnum):
@@ -28,7 +30,7 @@ class Start(StrEnum):
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `semi adapt` wrote.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    format: Annotated[Format, typer.Option("--format", help="The only one so far.")] = Format.ONNX,
+    format: Annotated[Format, typer.Option("--format", help="peft: the adapter as a LoRA folder.")] = Format.ONNX,
     start: Annotated[
         Start, typer.Option("--from", help="What the graph reads: with the encoder's network in it, or without.")
     ] = Start.SAMPLE,
@@ -43,6 +45,19 @@ def command(
     import logging
 
     from semi.artifacts import require_free
+
+    if format == Format.PEFT:
+        from semi.export.peft import export_peft
+
+        if check or start != Start.SAMPLE:
+            raise InputError("--from and --check are of --format onnx", do="leave them out")
+        require_free(out, force=force)
+        info = export_peft(folder, out, force=force)
+        if as_json:
+            emit_json(info)
+        else:
+            typer.echo(f"{out}: LoRA for {', '.join(info['layers'])} of the shared projector")
+        return
     from semi.cli.describe import as_sample
     from semi.export.folder import export
 

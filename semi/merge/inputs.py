@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import semi
+from semi.artifacts import hub
 from semi.errors import ArtifactError, InputError
 from semi.merge.agreement import CONFIG, require_same_settings
 from semi.merge.beside import Beside, look_beside
@@ -22,7 +22,6 @@ from semi.weights import BESIDE
 
 BASE = "base"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _UNREAD = ["*/*.safetensors", "consolidated*.safetensors"]
 """Weights that are no part of a transformers folder: those of folders in it, and the same ones in another format."""
 _PIECE = 1 << 20
@@ -137,30 +136,10 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
 def find_folder(name: str) -> Path:
     """A folder by its path, or by its id on the hub: OWNER/NAME, or OWNER/NAME@REVISION.
 
-    Of the hub's folder only weights in safetensors, configuration and tokenizer are fetched, into the hub's own cache,
-    where a next time finds what has not changed, or all of it without a network.
-
-    Raises:
-        ArtifactError: there is neither, or it can be had neither from the hub nor whole from its cache.
+    Of the hub's folder only weights in safetensors, configuration and tokenizer are fetched; errors as of
+    `semi.artifacts.hub.find_folder`.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    match = _HUB_ID.fullmatch(name)
-    if match is None or name.startswith("."):
-        raise ArtifactError(f"there is no folder {name}", do="check the path; a hub id is OWNER/NAME")
-    from huggingface_hub import snapshot_download
-
-    wanted: dict[str, Any] = {"allow_patterns": ["*.safetensors", *BESIDE], "ignore_patterns": _UNREAD}
-    try:
-        return Path(snapshot_download(match["id"], revision=match["revision"], **wanted))
-    except Exception as error:  # the hub's client raises whatever the network led it into
-        raise ArtifactError(
-            f"there is no folder {name}, and nothing of that name can be fetched from the hub",
-            got=(str(error) or type(error).__name__).splitlines()[0],
-            expected="a folder, or OWNER/NAME of one that can be reached or lies whole in the hub's cache",
-            do="check the name, the network and HF_HUB_OFFLINE; a private one needs HF_TOKEN",
-        ) from error
+    return hub.find_folder(name, ["*.safetensors", *BESIDE], ignore_patterns=_UNREAD)
 
 
 def _open(folder: Path, model: ModelConfig) -> Model:

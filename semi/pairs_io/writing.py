@@ -24,7 +24,7 @@ def write_pairs(path: str | Path, pairs: Sequence[Pair]) -> None:
         OutputError: the file could not be written.
     """
     path = Path(path).absolute()
-    lines = [_line(pair, number, path.parent) for number, pair in enumerate(pairs, start=1)]
+    lines = [pair_line(pair, number, path.parent) for number, pair in enumerate(pairs, start=1)]
     write_bytes(path, "".join(lines).encode())
 
 
@@ -50,7 +50,9 @@ def pairs_sha256(pairs: Sequence[Pair]) -> str:
     return digest.hexdigest()
 
 
-def _line(pair: Pair, number: int, folder: Path) -> str:
+def pair_line(pair: Pair, number: int, folder: Path) -> str:
+    """The line of pair `number` in a JSONL file of `folder` (absolute); errors as of `write_pairs`."""
+
     def inline(value: Any) -> Any:
         if isinstance(value, Path):
             value = value.absolute()

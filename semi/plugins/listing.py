@@ -56,10 +56,12 @@ TAKEN: dict[Kind, frozenset[str]] = {
             "merge",
             "new-plugin",
             "plugins",
+            "push",
             "serve",
             "stream",
             "study",
             "train",
+            "ui",
         ]
     ),
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -98,6 +100,13 @@ class _Training(Strict):
     """Smallest and largest support set."""
     schedule: ScheduleConfig
     seed: int = 0
+    mixed_precision: Literal["bf16"] | None = None
+    """What projector and language model compute their training losses in; weights and all the rest are kept as they
+    are. None: each in its own precision."""
+
+    def mixed(self, device: torch.device) -> AbstractContextManager[object]:
+        """Around what `mixed_precision` is for."""
+        return torch.autocast(device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

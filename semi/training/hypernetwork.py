@@ -20,6 +20,7 @@ from semi.language_model import LanguageModel
 from semi.projector import Projector
 from semi.training.config import HyperNetworkConfig
 from semi.training.loop import History, generator, train
+from semi.training.processes import ALONE, Processes
 from semi.training.projector import VALIDATION_ROWS, VALIDATION_SHOTS
 from semi.training.sources import Episode, Family, draw_episode, pick, shares
 from semi_kernels.isometry import Haar, Hadamard, Householder, Isometry, SignedPermutation
@@ -42,35 +43,47 @@ def train_hypernetwork(
     folder: Path,
     *,
     advance: Callable[[int, str], None] = lambda step, note: None,
+    processes: Processes = ALONE,
 ) -> History:
     """Train in place, resuming what `folder` holds; hypernetwork.safetensors and metrics.jsonl are left there.
 
     Args:
         families: of `load_families`. Text is a modality like the others here.
         instruction: embedding (1, d_text) of an instruction.
+        processes: that train together, each on its share of every batch's queries.
     """
-    projector.requires_grad_(False)
+    device = language_model.device
+    projector.requires_grad_(False).to(device)
+    hypernetwork.to(device)
 
     def loss_of(episodes: Sequence[Episode], isometries: Sequence[Isometry | None]) -> Tensor:
+        """This process's part of the mean loss."""
         soft, captions, instructions, errors = [], [], [], []
-        for episode, isometry in zip(episodes, isometries, strict=True):
+        weight, shares = _shares(episodes, processes)
+        for episode, isometry, mine in zip(episodes, isometries, shares, strict=True):
+            if not mine:
+                continue
             support, texts, queries = episode.tensors
             if isometry is not None:
                 support, queries = isometry.apply(support), isometry.apply(queries)
+            support, texts, queries = support.to(device), texts.to(device), queries.to(device)
             alignment = hypernetwork.align(support, texts)
             adapter = hypernetwork(alignment(support), texts, instruction(episode.source.instruction))
-            soft.append(projector.soft(alignment(queries), adapter))
-            captions += episode.captions
-            instructions += episode.instructions
+            with config.mixed(device):
+                soft.append(projector.soft(alignment(queries[mine]), adapter))
+            captions += [episode.captions[i] for i in mine]
+            instructions += [episode.instructions[i] for i in mine]
             if config.loss == "distillation":
                 with torch.no_grad():
-                    target = projector.soft(episode.source.texts[episode.queries])
+                    target = projector.soft(episode.source.texts[episode.queries].to(device))
                     plain = projector.soft(texts.mean(0, keepdim=True))
-                errors.append((soft[-1] - target).square().mean() / (plain - target).square().mean())
+                error = (soft[-1] - target[mine]).square().mean() / (plain - target).square().mean()
+                errors.append(weight * len(mine) / len(target) * error)
         if config.loss == "distillation":
-            return torch.stack(errors).mean()
-        nats, tokens = language_model.caption_loss(torch.cat(soft), instructions, captions)
-        return nats.sum() / tokens.sum()
+            return torch.stack(errors).sum() / len(episodes)
+        with config.mixed(device):
+            nats, tokens = language_model.caption_loss(torch.cat(soft), instructions, captions)
+        return weight * nats.sum() / processes.total(weight * tokens.sum())
 
     def batch_loss(g: torch.Generator) -> Tensor:
         episodes = []
@@ -92,7 +105,8 @@ def train_hypernetwork(
                 draw_episode(pick(family.validation, g), VALIDATION_SHOTS, 16, g) for _ in range(VALIDATION_ROWS // 16)
             ]
             losses.append(float(loss_of(episodes, [None] * len(episodes))))
-        return sum(losses) / len(losses)
+        totals: list[float] = processes.total(torch.tensor(losses, dtype=torch.float64, device=device)).tolist()
+        return sum(totals) / len(totals)
 
     history = train(
         hypernetwork,
@@ -101,6 +115,15 @@ def train_hypernetwork(
         validate=validate,
         folder=folder,
         advance=advance,
+        processes=processes,
     )
-    save_tensors(folder / "hypernetwork.safetensors", hypernetwork.state_dict())
+    if processes.first:
+        save_tensors(folder / "hypernetwork.safetensors", hypernetwork.state_dict())
     return history
+
+
+def _shares(episodes: Sequence[Episode], processes: Processes) -> tuple[int, list[list[int]]]:
+    """The weight of this process's queries (`Share.weight`), and which they are of each episode."""
+    rows = [(number, i) for number, episode in enumerate(episodes) for i in range(len(episode.queries))]
+    mine = processes.share([1] * len(rows))
+    return mine.weight, [[i for n, i in rows[mine.slice] if n == number] for number in range(len(episodes))]

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from semi.artifacts import Checkpoint, write_bytes
 from semi.errors import ArtifactError, SemiError
+from semi.tracking import Note
+from semi.training.processes import ALONE, BatchLoss, Processes
 
-BatchLoss = Callable[[torch.Generator], Tensor]
 Advance = Callable[[int, str], None]
 
 
@@ -69,6 +70,13 @@ class History:
     """{"step", "loss"} after that many steps."""
 
     @property
+    def latest(self) -> dict[str, float]:
+        """Of the last step {"loss", "lr"}, and "validation" if one followed it."""
+        row = {name: value for name, value in self.steps[-1].items() if name != "step"}
+        last = self.validations[-1] if self.validations else None
+        return row | {"validation": last["loss"]} if last and last["step"] == self.steps[-1]["step"] else row
+
+    @property
     def best(self) -> dict[str, float]:
         """The validation with the lowest loss, the earliest of equals."""
         return min(self.validations, key=lambda v: v["loss"])
@@ -90,21 +98,27 @@ def train(
     validate: Callable[[], float] | None = None,
     folder: Path | None = None,
     advance: Advance = lambda step, note: None,
+    processes: Processes = ALONE,
 ) -> History:
     """Train the module's parameters in place; with `validate`, end with those of the best validation.
 
     Args:
-        batch_loss: the mean loss of one micro-batch drawn with the generator it is given.
+        batch_loss: the mean loss of one micro-batch drawn with the generator it is given; of many processes, this
+            one's part of it.
+        validate: the same number on all processes.
         folder: where a checkpoint and metrics.jsonl are kept; a run found there goes on. None: memory only.
         advance: told (steps done, note) after every step.
+        processes: that train together. The first one writes; any other number of them goes on from what it wrote.
 
     Raises:
         SemiError: the loss became NaN or infinite; the step is named.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    run = _Run(module, optimizer, Checkpoint(folder) if folder else None)
+    run = _Run(module, optimizer, Checkpoint(folder) if folder else None, processes)
     run.resume()
+    processes.require_same(run.checkpoint, run.step)
+    loss_of = processes.parallel(module, batch_loss)
     history, start = run.history, run.step
     if start == 0 and validate is not None:
         run.validated(0, validate())
@@ -114,9 +128,11 @@ def train(
         loss = 0.0
         optimizer.zero_grad()
         for micro in range(schedule.accumulate):
-            part = batch_loss(generator(schedule.seed, step, micro)) / schedule.accumulate
-            part.backward()  # type: ignore[no-untyped-call]
+            with processes.holding(loss_of, last=micro + 1 == schedule.accumulate):
+                part = loss_of(generator(schedule.seed, step, micro)) / schedule.accumulate
+                (part * processes.count).backward()  # type: ignore[no-untyped-call]
             loss += float(part.detach())
+        loss = float(processes.total(parameters[0].new_tensor(loss, dtype=torch.float64)))
         if not math.isfinite(loss):
             raise SemiError(f"the loss is {loss} at step {step + 1}", do="lower the learning rate")
         nn.utils.clip_grad_norm_(parameters, schedule.clip)
@@ -130,9 +146,9 @@ def train(
             run.validated(run.step, validate())
         if last or run.step % schedule.save_every == 0:
             run.save()
-        advance(run.step, f"loss {loss:.3f}")
+        advance(run.step, Note(f"loss {loss:.3f}", history.latest))
     run.restore_best()
-    if folder:
+    if folder and processes.first:
         write_bytes(folder / "metrics.jsonl", _metrics(history))
     return history
 
@@ -140,8 +156,14 @@ def train(
 class _Run:
     """The state of a training: module, optimiser, history and the best weights so far."""
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint | None) -> None:
-        self.module, self.optimizer, self.checkpoint = module, optimizer, checkpoint
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        checkpoint: Checkpoint | None,
+        processes: Processes,
+    ) -> None:
+        self.module, self.optimizer, self.checkpoint, self.processes = module, optimizer, checkpoint, processes
         self.step, self.history = 0, History()
         self.best: dict[str, Tensor] | None = None
 
@@ -159,14 +181,17 @@ class _Run:
         return since >= schedule.patience
 
     def save(self) -> None:
-        if self.checkpoint is None:
-            return
+        if self.checkpoint is not None and self.processes.first:
+            self._write(self.checkpoint)
+        self.processes.wait()
+
+    def _write(self, checkpoint: Checkpoint) -> None:
         tensors = {f"module.{k}": v.detach() for k, v in self._trained().items()}
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
         for i, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in entry.items()}
         state = {"steps": self.history.steps, "validations": self.history.validations}
-        self.checkpoint.save(self.step, tensors, state)
+        checkpoint.save(self.step, tensors, state)
 
     def resume(self) -> None:
         found = self.checkpoint.load() if self.checkpoint else None

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +30,7 @@ from semi.retrieval import Retrieval
 from semi.ridge import Ridge
 from semi.training.config import ProjectorConfig
 from semi.training.loop import History, Schedule, generator, train
+from semi.training.processes import ALONE, BatchLoss, Processes
 from semi.training.sources import Episode, Family, draw_episode, pick, shares
 
 WEIGHTS = "projector.safetensors"
@@ -43,40 +46,51 @@ def train_projector(
     folder: Path,
     *,
     advance: Callable[[int, str], None] = lambda step, note: None,
+    processes: Processes = ALONE,
 ) -> tuple[Projector, History]:
     """Train, resuming what `folder` holds; projector.safetensors and metrics.jsonl are left there.
 
     Args:
         families: of `load_families`; the first text family feeds the warm start.
         d_text: width of caption embeddings.
+        processes: that train together, each on its share of every batch.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         projector = Projector(d_text, config.projector.d_hidden, language_model.d_lm, config.projector.soft_tokens)
     if config.start:
         load_module(projector, config.start / WEIGHTS)
+    projector.to(language_model.device)
     if config.warm_start:
-        schedule = Schedule(config.warm_start, lr=1e-3, warmup=20, seed=config.seed, save_every=config.warm_start)
         train(
-            projector, _warm_start(projector, families, language_model), schedule, folder=_made(folder / "warm-start")
+            projector,
+            _warm_start(projector, families, language_model, processes),
+            Schedule(config.warm_start, lr=1e-3, warmup=20, seed=config.seed, save_every=config.warm_start),
+            folder=_made(folder / "warm-start"),
+            processes=processes,
         )
 
     def batch_loss(g: torch.Generator) -> Tensor:
-        drawn: list[Shown] = []
+        drawn: list[Drawn] = []
         for family, rows in zip(families, shares(families, config.batch), strict=True):
             drawn += _rows(family, rows, config, g)
-        nats, tokens = shown_loss(projector, language_model, drawn)
-        return nats.sum() / tokens.sum()
+        mixed = config.mixed(language_model.device)
+        nats, tokens = shared_loss(projector, language_model, drawn, processes, mixed)
+        return nats / processes.total(tokens)
 
     history = train(
         projector,
         batch_loss,
         config.schedule.build(config.seed),
-        validate=lambda: fmean(validation_losses(projector, families, language_model, config.examples).values()),
+        validate=lambda: fmean(
+            validation_losses(projector, families, language_model, config.examples, processes).values()
+        ),
         folder=folder,
         advance=advance,
+        processes=processes,
     )
-    save_tensors(folder / WEIGHTS, projector.state_dict())
+    if processes.first:
+        save_tensors(folder / WEIGHTS, projector.state_dict())
     return projector, history
 
 
@@ -93,6 +107,18 @@ class Shown:
     instruction: str
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Conversations that are drawn but not made: only the process whose share they are fits their support set.
+
+    Attributes:
+        turns: of all of them.
+    """
+
+    turns: int
+    make: Callable[[], list[Shown]]
+
+
 def shown_loss(projector: Projector, language_model: LanguageModel, drawn: Sequence[Shown]) -> tuple[Tensor, Tensor]:
     """Summed nats and tokens of the captions of all turns."""
     soft = projector.soft(torch.cat([shown.predicted for shown in drawn]).to(language_model.device))
@@ -103,16 +129,39 @@ def shown_loss(projector: Projector, language_model: LanguageModel, drawn: Seque
     return language_model.answer_loss(turns, every_turn=True)
 
 
+def shared_loss(
+    projector: Projector,
+    language_model: LanguageModel,
+    drawn: Sequence[Drawn],
+    processes: Processes,
+    mixed: AbstractContextManager[object],
+) -> tuple[Tensor, Tensor]:
+    """The same of this process's share, each summed up.
+
+    Args:
+        mixed: what projector and language model compute in, `ProjectorConfig.mixed`.
+    """
+    mine = processes.share([each.turns for each in drawn])
+    shown = [one for each in drawn[mine.slice] for one in each.make()]
+    with mixed:
+        nats, tokens = shown_loss(projector, language_model, shown)
+    return mine.weight * nats.sum(), mine.weight * tokens.sum()
+
+
 @torch.no_grad()
 def validation_losses(
-    projector: Projector, families: Sequence[Family], language_model: LanguageModel, examples: int = 0
+    projector: Projector,
+    families: Sequence[Family],
+    language_model: LanguageModel,
+    examples: int = 0,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Caption loss per token of each family's validation rows; 32-shot predictions for all but text.
 
     With examples, a second entry for every family but text: the loss over all turns of conversations with so many
     examples, as many turns in all.
     """
-    losses = {}
+    names, sums = [], []
     for number, family in enumerate(families):
         is_text = family.validation[0].is_text
         for shown in [0] if is_text or not examples else [0, examples]:
@@ -122,15 +171,15 @@ def validation_losses(
                 source = pick(family.validation, g)
                 episode = draw_episode(source, 0 if is_text else VALIDATION_SHOTS, -(-16 // (1 + shown)), g)
                 drawn = (
-                    _alone(source.texts[episode.queries], episode)
-                    if is_text
-                    else conversations(episode, KERNELS[0], shown)
+                    _alone(source.texts[episode.queries], episode) if is_text else [_fitted(episode, KERNELS[0], shown)]
                 )
-                loss, count = shown_loss(projector, language_model, drawn)
-                nats, tokens = nats + float(loss.sum()), tokens + int(count.sum())
+                loss, count = shared_loss(projector, language_model, drawn, processes, nullcontext())
+                nats, tokens = nats + float(loss), tokens + int(count)
             name = f"{number}-{family.validation[0].name}"
-            losses[f"{name}, {shown} examples" if shown else name] = nats / tokens
-    return losses
+            names.append(f"{name}, {shown} examples" if shown else name)
+            sums.append([nats, tokens])
+    totals = processes.total(torch.tensor(sums, dtype=torch.float64, device=language_model.device)).tolist()
+    return {name: nats / tokens for name, (nats, tokens) in zip(names, totals, strict=True)}
 
 
 def conversations(episode: Episode, kernel: tuple[str, float], examples: int) -> list[Shown]:
@@ -145,7 +194,7 @@ def conversations(episode: Episode, kernel: tuple[str, float], examples: int) ->
     ridge = Ridge.fit(z_support, texts)
     predicted = ridge.predict(z).float()
     if not examples:
-        return _alone(predicted, episode)
+        return _one_by_one(predicted, episode)
     source, unseen = episode.source, ridge.predict_unseen(z_support).float()
     pairs = episode.support.tolist()
     result = []
@@ -157,29 +206,38 @@ def conversations(episode: Episode, kernel: tuple[str, float], examples: int) ->
     return result
 
 
-def _alone(predicted: Tensor, episode: Episode) -> list[Shown]:
+def _one_by_one(predicted: Tensor, episode: Episode) -> list[Shown]:
     """Queries without examples."""
     rows = zip(torch.split(predicted, 1), episode.captions, strict=True)
     return [Shown(row, [caption], episode.source.instruction) for row, caption in rows]
 
 
-def _rows(family: Family, rows: int, config: ProjectorConfig, g: torch.Generator) -> list[Shown]:
+def _alone(predicted: Tensor, episode: Episode) -> list[Drawn]:
+    """The same, each to be shared out by itself."""
+    return [Drawn(1, partial(list, [shown])) for shown in _one_by_one(predicted, episode)]
+
+
+def _fitted(episode: Episode, kernel: tuple[str, float], examples: int) -> Drawn:
+    """`conversations` to be made."""
+    turns = len(episode.queries) * (1 + min(examples, len(episode.support)))
+    return Drawn(turns, partial(conversations, episode, kernel, examples))
+
+
+def _rows(family: Family, rows: int, config: ProjectorConfig, g: torch.Generator) -> list[Drawn]:
     """Conversations of `rows` turns in all."""
     if family.train[0].is_text:
         source = pick(family.train, g)
         episode = draw_episode(source, 0, rows, g)
         return _alone(_noisy(source.texts[episode.queries], config.noise, g), episode)
-    drawn: list[Shown] = []
+    drawn: list[Drawn] = []
     while rows > 0:
         low, high = config.shots
         shots = low + int(torch.randint(high - low + 1, (), generator=g))
         examples = min(rows - 1, int(torch.randint(config.examples + 1, (), generator=g)))
         queries = 1 if examples else min(rows, config.queries)
         episode = draw_episode(pick(family.train, g), shots, queries, g)
-        kernel = KERNELS[int(torch.randint(len(KERNELS), (), generator=g))]
-        part = conversations(episode, kernel, examples)
-        drawn += part
-        rows -= sum(len(shown.captions) for shown in part)
+        drawn.append(_fitted(episode, KERNELS[int(torch.randint(len(KERNELS), (), generator=g))], examples))
+        rows -= drawn[-1].turns
     return drawn
 
 
@@ -192,18 +250,20 @@ def _noisy(texts: Tensor, noise: float, g: torch.Generator) -> Tensor:
 
 
 def _warm_start(
-    projector: Projector, families: Sequence[Family], language_model: LanguageModel
-) -> Callable[[torch.Generator], Tensor]:
+    projector: Projector, families: Sequence[Family], language_model: LanguageModel, processes: Processes
+) -> BatchLoss:
     """Squared error to the mean input embeddings of the caption's consecutive parts, one part a soft token."""
     text = [s for f in families for s in f.train if s.is_text] or [s for f in families for s in f.train]
 
     def batch_loss(g: torch.Generator) -> Tensor:
         source = pick(text, g)
         episode = draw_episode(source, 0, 128, g)
-        soft = projector.soft(source.texts[episode.queries])  # (n, t, d_lm)
+        mine = processes.share([1] * len(episode.queries))
+        part = mine.weight * (mine.stop - mine.start) / len(episode.queries)
+        soft = projector.soft(source.texts[episode.queries[mine.slice]].to(language_model.device))  # (n, t, d_lm)
         with torch.no_grad():
             target = language_model.embed_parts(episode.captions, soft.shape[1]).to(soft)
-        return (soft - target).square().sum(-1).mean() / target.square().sum(-1).mean()
+        return part * (soft - target[mine.slice]).square().sum(-1).mean() / target.square().sum(-1).mean()
 
     return batch_loss
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from semi.text_space import TextSpace
 from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig, read_config
 from semi.training.hypernetwork import train_hypernetwork
 from semi.training.loop import History
+from semi.training.processes import ALONE, Processes
 from semi.training.projector import WEIGHTS, train_projector, validation_losses
 from semi.training.sources import load_families, require_enough
 
@@ -49,25 +52,29 @@ def run_projector(
     changes: Sequence[str] = (),
     force: bool = False,
     advance: Advance = lambda step, note: None,
+    processes: Processes = ALONE,
 ) -> History:
     """Train the shared projector of a YAML file into `out` (projector.safetensors, projector.json, metrics, curve).
 
     Args:
         changes: of the file's settings, see `read_config`.
+        processes: that train together, see `semi.training.distributed.joined`.
     """
     config = read_config(path, ProjectorConfig, changes)
     inputs = _inputs(config.sources)
     if config.start:
         read_manifest(config.start, PROJECTOR)
         inputs["start"] = sha256_of(config.start / WEIGHTS)
-    language_model = LanguageModel.load(config.language_model, precision=config.precision)
+    load = partial(LanguageModel.load, config.language_model, precision=config.precision)
+    language_model = processes.language_model(lambda device: load(device=device))
     encoder = load_modality(config.text_encoder).encoder()
     space = TextSpace(encoder, language_model if config.words else None)
     settings = config.model_dump(mode="json") | {"inputs": inputs, "language_model": language_model.source()}
-    with open_output(out, kind=PROJECTOR, config=settings, force=force) as output:
-        families = load_families(config.sources, space, _captions(), advance)
+    with _claimed(out, PROJECTOR, settings, processes, force=force) as (folder, output):
+        with processes.in_turn():
+            families = load_families(config.sources, space, _captions(), advance)
         projector, history = train_projector(
-            config, families, language_model, space.width, output.path, advance=advance
+            config, families, language_model, space.width, folder, advance=advance, processes=processes
         )
         described = {
             "language_model": language_model.source(),
@@ -75,9 +82,11 @@ def run_projector(
             "words": config.words,
             "projector": projector.sizes,
         }
-        write_json(output.path / "projector.json", described)
-        losses = validation_losses(projector, families, language_model, config.examples)
-        _finish(output, history, [WEIGHTS, "projector.json"], {"config": settings, "losses": losses})
+        losses = validation_losses(projector, families, language_model, config.examples, processes)
+        processes.wait()  # the manifest says that all of them came to the end
+        if output:
+            write_json(folder / "projector.json", described)
+            _finish(output, history, [WEIGHTS, "projector.json"], {"config": settings, "losses": losses})
     return history
 
 
@@ -88,6 +97,7 @@ def run_hypernetwork(
     changes: Sequence[str] = (),
     force: bool = False,
     advance: Advance = lambda step, note: None,
+    processes: Processes = ALONE,
 ) -> History:
     """Train the hypernetwork of a YAML file; `out` becomes a complete foundation. Arguments as for `run_projector`."""
     config = read_config(path, HyperNetworkConfig, changes)
@@ -104,7 +114,8 @@ def run_hypernetwork(
     inputs["projector"] = sha256_of(config.projector / WEIGHTS)
     encoder = load_modality(modality).encoder()
     require_same(config.projector, "text encoder", encoder.id, encoder_id)
-    language_model = LanguageModel.load(model_id, precision=precision)
+    load = partial(LanguageModel.load, model_id, precision=precision)
+    language_model = processes.language_model(lambda device: load(device=device))
     require_same(config.projector, "language model: its files differ", language_model.sha256, model_sha256)
     space = TextSpace(encoder, language_model if words else None)
     with torch.random.fork_rng(devices=[]):
@@ -115,23 +126,33 @@ def run_hypernetwork(
         kept = _beside(config.beside, projector)
         inputs["beside"] = config_hash(read_manifest(config.beside, Foundation.KIND)["files"])
     settings = config.model_dump(mode="json") | {"inputs": inputs}
-    with open_output(out, kind=Foundation.KIND, config=settings, force=force) as output:
-        families = load_families(config.sources, space, _captions(), advance)
+    with _claimed(out, Foundation.KIND, settings, processes, force=force) as (folder, output):
+        with processes.in_turn():
+            families = load_families(config.sources, space, _captions(), advance)
         known: dict[str, Tensor] = {}
 
         def instruction(text: str) -> Tensor:
             if text not in known:
-                known[text] = torch.from_numpy(space.encode([text]))
+                known[text] = torch.from_numpy(space.encode([text])).to(language_model.device)
             return known[text]
 
         history = train_hypernetwork(
-            config, families, hypernetwork, projector, language_model, instruction, output.path, advance=advance
+            config,
+            families,
+            hypernetwork,
+            projector,
+            language_model,
+            instruction,
+            folder,
+            advance=advance,
+            processes=processes,
         )
-        every = kept | {config.kind: hypernetwork}
-        described = FoundationConfig(language_model.source(), text_encoder, words)
-        foundation = Foundation(described, language_model, encoder, projector, *every.values())
-        files = foundation.write(output.path)
-        _finish(output, history, files, {"config": settings})
+        processes.wait()
+        if output:
+            every = kept | {config.kind: hypernetwork}
+            described = FoundationConfig(language_model.source(), text_encoder, words)
+            foundation = Foundation(described, language_model, encoder, projector, *every.values())
+            _finish(output, history, foundation.write(folder), {"config": settings})
     return history
 
 
@@ -155,6 +176,18 @@ def draw_curve(history: History, path: Path) -> bool:
     figure.savefig(picture, dpi=120, metadata={"Software": None})
     write_bytes(path, picture.getvalue())
     return True
+
+
+@contextmanager
+def _claimed(
+    out: Path, kind: str, config: dict[str, Any], processes: Processes, *, force: bool
+) -> Iterator[tuple[Path, OutputFolder | None]]:
+    """Where the run works, and for the first process the claimed folder, which is its own to finish."""
+    if not processes.first:
+        yield processes.tell(None), None
+        return
+    with open_output(out, kind=kind, config=config, force=force) as output:
+        yield processes.tell(output.path), output
 
 
 def _finish(output: OutputFolder, history: History, files: Sequence[str], info: dict[str, Any]) -> None:

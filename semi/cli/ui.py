@@ -1,0 +1,57 @@
+"""`semi ui`: a web page for this machine, to add sensors and to look at them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import closing, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semi.errors import InputError
+
+DIR = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where integrations are saved and found.")]
+STUDY = Annotated[
+    Path | None, typer.Option("--study", metavar="DIR", help="What `semi study sample-efficiency` filled: its curves.")
+]
+
+
+def command(
+    folder: DIR = Path("."),
+    foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    study: STUDY = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 7860,
+) -> None:
+    """A web page for this machine: add a sensor from about 32 pairs, maps, live recordings, curves, health."""
+    if find_spec("gradio") is None:
+        raise InputError("the page needs gradio, which is not here", do="pip install 'semi-llm[ui]'")
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder", do=f"mkdir {folder}")
+    from semi.plugins import load_foundation
+
+    if not Path(foundation).is_dir():
+        load_foundation(foundation)  # a wrong name is refused before anything heavy is imported
+
+    # gradio reads them when it is imported: nothing is reported, and files that come in go where they are deleted.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that they are deleted
+
+    from semi.ui.workshop import Workshop
+
+    with closing(Workshop(foundation, folder)) as workshop:
+        os.environ["GRADIO_TEMP_DIR"] = str(workshop.uploads)
+
+        from semi.ui.curves import read_summary
+        from semi.ui.loopback import listen
+        from semi.ui.page import page
+        from semi.ui.server import serve
+
+        if study is not None:
+            read_summary(study)
+        with listen(port) as listening, suppress(KeyboardInterrupt):  # how people end it
+            address = f"http://{listening.getsockname()[0]}:{listening.getsockname()[1]}"
+            serve(page(workshop, study), listening, lambda: typer.echo(f"{address}  (Ctrl-C ends it)"))

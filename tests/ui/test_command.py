@@ -1,0 +1,79 @@
+"""`semi ui` refuses before it loads, and its page of the docs tells of what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from semi.cli import app
+from semi.errors import ArtifactError
+from tests.ui.conftest import PAGE, ROOT
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The verb is the process's last; here others follow."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--dir", "nowhere"], "mkdir nowhere"),
+        (["--foundation", "no-such-foundation"], "no-such-foundation"),
+        (["--port", "70000"], "65535"),
+    ],
+    ids=["folder", "foundation", "port"],
+)
+def test_wrong_options_are_refused(
+    options: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["ui", *options])
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semi.cli.ui.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["ui"])
+    assert result.exit_code == 2
+    assert "pip install 'semi-llm[ui]'" in result.stderr
+
+
+def test_a_folder_that_is_no_study_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    from semi.ui.curves import read_summary
+
+    with pytest.raises(ArtifactError, match="no summary of a study"):
+        read_summary(tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps({"rows": [{"condition": "noise"}]}), "utf-8")
+    with pytest.raises(ArtifactError, match="no summary of shots"):
+        read_summary(tmp_path)
+
+
+def test_the_options_of_the_page_exist() -> None:
+    known = {option for parameter in get_command(app).commands["ui"].params for option in parameter.opts}
+    commands = re.findall(r"^semi (ui.*)$", PAGE, re.M)
+    assert commands
+    for command in commands:
+        assert {word for word in shlex.split(command) if word.startswith("--")} <= known
+
+
+def test_the_pictures_of_the_page_are_small() -> None:
+    pictures = re.findall(r"\((ui-\w+\.png)\)", PAGE)
+    assert len(pictures) >= 2
+    for name in pictures:
+        assert (ROOT / "docs" / name).stat().st_size < 150_000
