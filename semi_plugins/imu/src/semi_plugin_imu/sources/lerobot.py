@@ -38,7 +38,7 @@ def read_lerobot(folder: Path, episode: int, feature: str, declared: Declared) -
         PairsError: not such a data set, no such episode or feature, or what `recording` refuses.
     """
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]  # ships no types
+        import pyarrow.parquet as parquet
     except ImportError as error:
         raise InputError(
             "LeRobot data sets are read by the package pyarrow, which is not installed",
