@@ -15,7 +15,7 @@ from semi.artifacts import OutputFolder, open_output
 from semi.diagnosis import diagnose
 from semi.encoding import embed
 from semi.errors import InputError, PairsError
-from semi.fitting import Advance, Fitter
+from semi.fitting import SEARCH, Advance, Fitter
 from semi.integration import Integration, Record, pool
 from semi.memory import Memory
 from semi.methods import Support
@@ -96,9 +96,7 @@ def _adapt(
         advance(0, "choosing what to show")
         count = fitter.choose_examples(begun, index)
         if settings.chooses_steps(len(pairs)):
-            steps, chosen_on = fitter.choose_steps(
-                count, folder and folder / "choosing-steps", _named("finding the number of steps", advance)
-            )
+            steps, chosen_on = fitter.choose_steps(count, folder and folder / "choosing-steps", _named(SEARCH, advance))
             schedule = settings.schedule(steps)
             metrics["held_out_loss"] = chosen_on.validations
         learning = _named("learning", advance)

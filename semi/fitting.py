@@ -19,6 +19,8 @@ from semi.settings import FEWEST_TO_HOLD_OUT, Settings
 from semi.training.loop import History, Schedule, train
 
 Advance = Callable[[int, str], None]
+SEARCH = "finding the number of steps"
+"""The phase of `Fitter.choose_steps`."""
 FOLDS = 4
 MOST_TO_WATCH = 64
 """Pairs held out of many."""
@@ -161,7 +163,7 @@ class Fitter:
         history = self.fit(
             self.begin(rest),
             rest,
-            self.settings.schedule(own.probe),
+            self.settings.search(),
             examples=examples,
             held_out=self.everything[held],
             folder=folder,

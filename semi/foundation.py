@@ -21,8 +21,9 @@ from semi.artifacts import (
     sha256_of,
     write_json,
 )
+from semi.artifacts.hub import find_folder
 from semi.errors import InputError
-from semi.hub import OnHub
+from semi.hub import FETCHED, OnHub
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.lineage import require_near
@@ -47,6 +48,17 @@ class FoundationConfig:
     """modality, id."""
     words: bool = False
     """Whether captions are predicted with the language model's words beside their meaning, see `semi.text_space`."""
+
+
+def find_foundation(name: str | Path) -> Path:
+    """Where the files of a foundation lie: a folder, a registered one's, or the hub's cache for OWNER/NAME.
+
+    Raises:
+        PluginError, ArtifactError: as `Foundation.load`.
+    """
+    if Path(name).is_dir() or "/" in str(name):
+        return find_folder(name, FETCHED)
+    return load_foundation(str(name)).folder
 
 
 class Foundation(OnHub):
@@ -84,7 +96,7 @@ class Foundation(OnHub):
         language_model: LanguageModel | str | None = None,
         base: str | Path | None = None,
     ) -> Foundation:
-        """A foundation by the name a plugin registered, or from a folder.
+        """A foundation by the name a plugin registered, from a folder, or from the hub by OWNER/NAME.
 
         Args:
             precision: of the language model; None: the one it was trained with, or what is usual for `language_model`.
@@ -93,12 +105,13 @@ class Foundation(OnHub):
             base: the folder of a merge's base, where it is not where the merge found it.
 
         Raises:
-            PluginError: no plugin registers that name, and it is not a folder.
-            ArtifactError: the folder is incomplete or damaged, the language model is not the one it was trained on, or
-                the one given has other input embeddings, among which soft tokens would mean nothing.
+            PluginError: no plugin registers that name, and it is neither a folder nor OWNER/NAME.
+            ArtifactError: the folder is incomplete or damaged, the hub has none of that name, the language model is not
+                the one it was trained on, or the one given has other input embeddings, among which soft tokens would
+                mean nothing.
             AssetError: the language model or the text encoder has to be fetched first; says how.
         """
-        folder = Path(name) if Path(name).is_dir() else load_foundation(str(name)).folder
+        folder = find_foundation(name)
         read_manifest(folder, cls.KIND)
         described = read_json(folder / cls.FILES[0])
         with rebuilding(folder / cls.FILES[0], "foundation"):

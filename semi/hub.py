@@ -15,7 +15,7 @@ from semi.model_card import LIBRARY, model_card
 
 KINDS = ("integration", "foundation")
 CARD = "README.md"
-_FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.png")
+FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.png")
 
 
 class OnHub:
@@ -56,7 +56,7 @@ class OnHub:
         """
         folder = find_folder(
             name,
-            _FETCHED,
+            FETCHED,
             revision=revision,
             token=token,
             cache_dir=cache_dir,

@@ -74,6 +74,10 @@ class Settings:
         """Whether one training watches held-out pairs and keeps its best weights."""
         return self.steps is None and pairs >= MANY
 
+    def search(self) -> Schedule:
+        """Of the training that finds the number of steps."""
+        return self.schedule(DEFAULTS[self.method].probe)
+
     def schedule(self, steps: int | None = None, *, pairs: int = 0) -> Schedule:
         """The training schedule: of `steps`, else of those set, else of the most the method may take on so many pairs.
 

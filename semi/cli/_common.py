@@ -36,6 +36,7 @@ LANGUAGE_MODEL = Annotated[
 BASE = Annotated[
     Path | None, typer.Option("--base", help="The folder of a merge's base, where it is not where the merge found it.")
 ]
+FOUNDATION = Annotated[str, typer.Option("--foundation", help="A registered name, a folder, or OWNER/NAME on the hub.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace what is in the output folder, once the new is complete.")]

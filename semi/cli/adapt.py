@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from semi.cli._common import BASE, FORCE, LANGUAGE_MODEL, QUIET, SEED, progress
+from semi.cli._common import BASE, FORCE, FOUNDATION, LANGUAGE_MODEL, QUIET, SEED, progress
 from semi.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     method: Annotated[str, typer.Option("--method", help="semi, ridge, scratch, finetune, lora or bias.")] = "semi",
     encoder: Annotated[str | None, typer.Option("--encoder", help="One of the modality's encoders.")] = None,
-    foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    foundation: FOUNDATION = "smollm2-135m",
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of the language model: nf4, q4_1, bf16 or fp32.")
     ] = None,

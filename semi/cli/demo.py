@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semi.cli._common import BASE, JSON, LANGUAGE_MODEL, QUIET, SEED, emit_json, print_table, progress
+from semi.cli._common import BASE, FOUNDATION, JSON, LANGUAGE_MODEL, QUIET, SEED, emit_json, print_table, progress
 from semi.errors import OutputError
 
 
@@ -16,7 +16,7 @@ def command(
     shots: Annotated[int, typer.Option("--shots", "-k", min=2, help="Pairs to learn from.")] = 32,
     seed: SEED = 0,
     held_out: Annotated[int, typer.Option("--held-out", min=1, help="Test samples to score.")] = 64,
-    foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    foundation: FOUNDATION = "smollm2-135m",
     language_model: LANGUAGE_MODEL = None,
     base: BASE = None,
     report: Annotated[Path, typer.Option("--report", help="The HTML file to write.")] = Path("report.html"),

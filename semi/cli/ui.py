@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from semi.cli._common import FOUNDATION
 from semi.errors import InputError
 
 DIR = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where integrations are saved and found.")]
@@ -22,7 +23,7 @@ STUDY = Annotated[
 
 def command(
     folder: DIR = Path("."),
-    foundation: Annotated[str, typer.Option("--foundation", help="A registered name or a folder.")] = "smollm2-135m",
+    foundation: FOUNDATION = "smollm2-135m",
     study: STUDY = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 7860,
 ) -> None:

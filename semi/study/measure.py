@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +16,12 @@ from semi.adaptation import adapt
 from semi.artifacts import config_hash, read_json, read_manifest, rebuilding
 from semi.errors import SemiError
 from semi.evaluation import Evaluation, evaluate
-from semi.foundation import Foundation
+from semi.foundation import Foundation, find_foundation
 from semi.integration import Integration
 from semi.methods import METHODS
 from semi.metrics import attribute_accuracy, vocabulary
 from semi.modality import Modality
 from semi.pairs import Pair
-from semi.plugins import load_foundation
 from semi.study.config import read_settings
 from semi.study.results import Line
 
@@ -51,7 +49,7 @@ def foundation_sha256(name: str) -> dict[str, str]:
     A new hypernetwork changes nothing for a baseline, and a new projector nothing for "scratch". "semi" is named with
     the kind of hypernetwork, and without it for the foundation's default.
     """
-    folder = Path(name) if Path(name).is_dir() else load_foundation(name).folder
+    folder = find_foundation(name)
     files = read_manifest(folder, Foundation.KIND)["files"]
     described = read_json(folder / Foundation.FILES[0])
     with rebuilding(folder / Foundation.FILES[0], "foundation"):

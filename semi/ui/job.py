@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from semi.adaptation import adapt
 from semi.errors import PairsError
+from semi.fitting import SEARCH
 from semi.foundation import Foundation
 from semi.integration import Integration, Reading
 from semi.modality import Modality
@@ -143,8 +144,9 @@ class Job:
         stages = self._progress.stages
         if not stages or stages[-1][0] != stage:
             stages = (*stages, (stage, time.monotonic() - self._began))
-        total = self.order.settings.schedule(pairs=len(self.order.pairs)).steps if rest else 0
-        self._progress = Progress(stages, step, total, rest)
+        settings = self.order.settings
+        schedule = settings.search() if stage == SEARCH else settings.schedule(pairs=len(self.order.pairs))
+        self._progress = Progress(stages, step, schedule.steps if rest else 0, rest)
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled.is_set():

@@ -56,6 +56,7 @@ def test_a_foundation_comes_back_as_it_was(
     back = semi.Foundation.from_pretrained(repo, language_model=language_model)
     assert back.sha256 == foundation.sha256
     assert back.language_model is language_model
+    assert semi.Foundation.load(repo, language_model=language_model).sha256 == foundation.sha256
 
 
 def test_a_folder_is_pushed_as_it_is_and_nothing_beside_it(hub: Pushes, repo: str, integration: Path) -> None:

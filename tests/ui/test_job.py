@@ -15,6 +15,7 @@ from semi.adaptation import adapt
 from semi.errors import InputError, OutputError, PairsError, SemiError
 from semi.foundation import Foundation
 from semi.integration import Integration
+from semi.methods import DEFAULTS
 from semi.pairs import Pair
 from semi.settings import Settings
 from semi.ui.job import Job, Order, divide
@@ -44,6 +45,24 @@ def test_it_gives_what_adapt_gives(workshop: Workshop, order: Order, tiny_founda
     stages = [stage for stage, _ in job.progress.stages]
     assert stages[-2:] == ["diagnosing", "answering on pairs kept back"]
     assert "learning" in stages
+
+
+def test_it_says_how_far_each_phase_is(workshop: Workshop, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+    tell = Job._told
+
+    def listen(job: Job, step: int, note: str) -> None:
+        tell(job, step, note)
+        now = job.progress
+        told.append((now.stages[-1][0], now.step, now.total))
+
+    monkeypatch.setattr(Job, "_told", listen)
+    assert workshop.start(order).wait(120)
+    for stage, total in (("finding the number of steps", DEFAULTS["semi"].probe), ("learning", 16)):
+        steps = [(step, of) for name, step, of in told if name == stage]
+        assert steps
+        assert {of for _, of in steps} == {total}, stage
+        assert all(step <= of for step, of in steps)
 
 
 def test_one_at_a_time_and_stopped_when_told(workshop: Workshop, order: Order) -> None:
