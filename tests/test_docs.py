@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 
 from semi.merge.config import MergeConfig
 from semi.pairs_io import read_labelled, read_pairs
-from semi.training.config import read_config
 from semi.vectors import Vectors
+from semi.yaml_config import read_config
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("*.md", "docs/*.md", "semi_plugins/*/README.md", "semi_kernels/**/README.md")

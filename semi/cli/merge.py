@@ -25,7 +25,7 @@ def plan(
     """What a merge would read, write and need; nothing but headers is read."""
     from semi.merge.config import MergeConfig
     from semi.merge.plan import make_plan
-    from semi.training.config import read_config
+    from semi.yaml_config import read_config
 
     found = make_plan(read_config(config, MergeConfig), out)
     if as_json:
@@ -63,7 +63,7 @@ def run(
     from semi.merge.config import MergeConfig
     from semi.merge.run import run_merge
     from semi.merge.verify import high_residuals
-    from semi.training.config import read_config
+    from semi.yaml_config import read_config
 
     read = read_config(config, MergeConfig)
     begun, moved, stage, last = time.monotonic(), 0, "", 0

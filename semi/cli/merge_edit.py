@@ -34,7 +34,7 @@ def add(
 ) -> None:
     """Add a model; all others come back as before, bit for bit."""
     from semi.merge.adding import AddConfig, add_model
-    from semi.training.config import read_config
+    from semi.yaml_config import read_config
 
     read = read_config(config, AddConfig)
     with progress("Adding", quiet=quiet, in_bytes=True) as bar:

@@ -79,7 +79,7 @@ def _run(
 ) -> None:
     """Read a configuration, measure what is missing, and report; `study` is the module of its kind."""
     from semi.study.run import run_study
-    from semi.training.config import read_config
+    from semi.yaml_config import read_config
 
     read = read_config(config, kind)
     # For the processes of the pool: threads that wait by sleeping, where more of them run than there are cores.

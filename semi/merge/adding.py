@@ -23,7 +23,7 @@ from semi.merge.newcomer import Newcomer, Written, memory_needed
 from semi.merge.origin import base_folder, configuration, open_base
 from semi.merge.plan import FLOAT, in_words, require_disk, require_memory, twice
 from semi.merge.verify import high_residuals
-from semi.training.config import Share
+from semi.yaml_config import Share
 
 Advance = Callable[[int, int, str], None]
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from semi.errors import InputError
 from semi.merge.methods import METHODS, Tau
-from semi.training.config import PositiveFloat, Strict
+from semi.yaml_config import PositiveFloat, Strict
 
 Lambda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Kept = Annotated[float, Field(gt=0, le=1)]

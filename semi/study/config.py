@@ -10,12 +10,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
 
 from semi.errors import SemiError
 from semi.settings import Settings
 from semi.study.conditions import CONDITIONS
-from semi.training.config import Strict
+from semi.yaml_config import PositiveFloat, Strict
 
 Seed = Annotated[int, Field(ge=0)]
 Shots = Annotated[int, Field(ge=2)] | Literal["full"]

@@ -1,31 +1,20 @@
-"""Configuration of the two foundation trainings: YAML, checked whole before any work starts."""
+"""Configuration of the two foundation trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from semi.errors import InputError
 from semi.training.loop import Schedule
+from semi.yaml_config import PositiveFloat, Share, Strict
 
-C = TypeVar("C", bound="Strict")
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Shots = Annotated[int, Field(ge=2)]
 FEWEST_PAIRS = 4
 """Half of a source's pairs may be queries, and one supporting pair has no direction to learn from."""
-
-
-class Strict(BaseModel):
-    """A configuration that refuses unknown settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SourceConfig(Strict):
@@ -145,54 +134,10 @@ class HyperNetworkConfig(_Training):
     beside: Path | None = None
     """A foundation on the same projector, whose hypernetworks are kept, the default one too; None: none are."""
     kind: Literal["ridge", "attention"] = "ridge"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Constructor arguments of the architecture."""
     loss: Literal["caption", "distillation"] = "caption"
     """Cross-entropy of the queries' captions; or squared error to the soft tokens of their caption embeddings, relative
     to those of the support's mean caption, which takes no language model."""
     isometry: Literal["none", "haar", "householder", "signed_permutation", "hadamard"] = "haar"
     """Applied to the embeddings of support and queries alike, a fresh one a support set."""
-
-
-def read_config(path: Path, kind: type[C], changes: Sequence[str] = ()) -> C:
-    """A configuration from a YAML file; relative paths in it are relative to the working directory.
-
-    Args:
-        changes: settings in place of the file's, "seed=1" or "sources.0.weight=2", values as YAML has them.
-
-    Raises:
-        InputError: the file is missing or not YAML, a change cannot be made, or settings are unknown, missing or out of
-            range; names them all.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read", got=error.strerror) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML", got=" ".join(str(error).split())) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no settings", got=type(content).__name__, expected="a mapping")
-    for change in changes:
-        _set(content, change)
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        known = ", ".join(kind.model_fields)
-        raise InputError(f"{path}: " + "; ".join(problems), expected=f"settings among {known}") from error
-
-
-def _set(content: Any, change: str) -> None:
-    """Put the value of "name.name=value" into nested mappings and lists."""
-    path, sign, value = change.partition("=")
-    *way, last = path.split(".")
-    try:
-        if not sign:
-            raise ValueError("no value")
-        for name in way:
-            content = content[int(name)] if isinstance(content, list) else content.setdefault(name, {})
-        content[int(last) if isinstance(content, list) else last] = yaml.safe_load(value)
-    except (LookupError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        raise InputError(
-            "a setting cannot be changed", got=change, expected="NAME=VALUE, names joined by dots"
-        ) from error

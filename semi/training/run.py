@@ -34,12 +34,13 @@ from semi.language_model import LanguageModel
 from semi.plugins import load_modality
 from semi.projector import Projector
 from semi.text_space import TextSpace
-from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig, read_config
+from semi.training.config import HyperNetworkConfig, ProjectorConfig, SourceConfig
 from semi.training.hypernetwork import train_hypernetwork
 from semi.training.loop import History
 from semi.training.processes import ALONE, Processes
 from semi.training.projector import WEIGHTS, train_projector, validation_losses
 from semi.training.sources import load_families, require_enough
+from semi.yaml_config import read_config
 
 Advance = Callable[[int, str], None]
 PROJECTOR = "projector"

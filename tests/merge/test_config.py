@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from semi.errors import InputError
 from semi.merge.codes import METHODS
 from semi.merge.config import MergeConfig, parse_size
-from semi.training.config import read_config
+from semi.yaml_config import read_config
 
 FULL = """
 base_model: ./base

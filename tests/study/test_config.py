@@ -8,7 +8,7 @@ import pytest
 
 from semi.errors import InputError
 from semi.study.config import EfficiencyConfig, StressConfig, read_settings
-from semi.training.config import read_config
+from semi.yaml_config import read_config
 
 STUDIES = Path(__file__).parents[2] / "studies"
 Write = Callable[[dict[str, Any]], Path]

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from semi.errors import InputError
-from semi.training.config import HyperNetworkConfig, ProjectorConfig, read_config
+from semi.training.config import HyperNetworkConfig, ProjectorConfig
 from semi.training.loop import Schedule
+from semi.yaml_config import read_config
 
 GOOD: dict[str, Any] = {
     "sources": [{"encoded": "runs/words", "weight": 2}, {"procedural": 5, "samples": 20, "weight": 1.5}],
