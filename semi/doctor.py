@@ -190,7 +190,7 @@ def _kernels() -> Iterator[Check]:
 
 def _machine() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Check("cpu", "ok", f"{cores} cores")
+    yield Check("cpu", "ok", f"{cores} cores{_computes()}")
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         yield Check("memory", "ok", "not known on this system")
         return
@@ -200,6 +200,18 @@ def _machine() -> Iterator[Check]:
         yield Check("memory", "warn", cause, "close other programs, or adapt on a larger machine")
     else:
         yield Check("memory", "ok", f"{memory / GIB:.1f} GiB")
+
+
+def _computes() -> str:
+    """What language models compute in on this CPU."""
+    try:
+        import torch
+    except Exception:  # already a finding of its own
+        return ""
+    from semi.weights import compute_dtype
+
+    capability, fast = torch.backends.cpu.get_cpu_capability(), compute_dtype("bf16", torch.device("cpu"))
+    return f", {capability}: language models compute in {'bf16' if fast == torch.bfloat16 else 'fp32'}"
 
 
 def _cache() -> Iterator[Check]:

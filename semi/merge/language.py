@@ -19,7 +19,7 @@ from semi.merge.checkpoint import first_ten
 from semi.merge.origin import base_folder, differing_files
 from semi.merge.runtime import DecoupledModel
 from semi.merge.steps import TextPolicy
-from semi.weights import BESIDE
+from semi.weights import BESIDE, compute_dtype
 
 SUFFIX = ".mmer"
 PRECISIONS = ("nf4", "bf16", "fp32")
@@ -118,7 +118,7 @@ class LoadedMerge:
             name.folder,
             base=folder,
             device=device,
-            dtype=torch.float32 if self.precision == "fp32" else torch.bfloat16,
+            dtype=compute_dtype(self.precision, device),
             precision="nf4" if self.precision == "nf4" else "dense",
             text_policy=name.text,
         )

@@ -112,6 +112,7 @@ def as_line(
         "foundation_sha256": foundation.sha256,
         "versions": {"semi": version("semi-llm"), "torch": torch.__version__},
         "device": str(foundation.language_model.device),
+        "computed_in": str(foundation.language_model.input_embeddings().dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
     }
 
