@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +76,17 @@ def measured(command: Sequence[str], log: Path, environment: Mapping[str, str] |
 
 def machine() -> dict[str, Any]:
     """Where and with what it was measured."""
+    import torch
+
     model = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
         "cpu": model[0] if model else platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "memory_gb": round(memory[0] / 1e9, 1) if memory else None,
         "python": platform.python_version(),
-        "torch": version("torch"),
+        "torch": torch.__version__,
         "load": os.getloadavg()[0],
     }
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -27,11 +25,14 @@ from typing import Any
 import httpx2
 import numpy as np
 
+from benchmarks.processes import machine
 from semi.integration import Integration
 
 CLIENTS = (1, 8, 32)
 TOKENS = 24
 START_S = 300
+MOMENTS = 10
+"""At which the server's memory is looked at, beside the first."""
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     del integration  # the server has its own
     with _server(options.folder) as url:
         rows = [_load(url, clients, seconds, bodies, alone) for clients in CLIENTS]
-    found = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "seconds": seconds, "rows": rows}
+    found = {"machine": machine(), "seconds": seconds, "rows": rows}
     print(json.dumps(found, indent=2))
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
@@ -78,9 +79,9 @@ def _server(folder: Path) -> Iterator[str]:
 def _load(url: str, clients: int, seconds: float, bodies: list[dict[str, Any]], alone: list[str]) -> dict[str, Any]:
     """One row of the table."""
     _ask(url, bodies[0])
-    before = _memory(url)
     began = time.monotonic()
-    with ThreadPoolExecutor(clients) as pool:
+    with ThreadPoolExecutor(clients + 1) as pool:
+        watched = pool.submit(_watch, url, began + seconds, seconds / MOMENTS)
         each = [pool.submit(_client, url, number, began + seconds, bodies, alone) for number in range(clients)]
         outcomes = [outcome for future in each for outcome in future.result()]
     took = time.monotonic() - began
@@ -96,9 +97,17 @@ def _load(url: str, clients: int, seconds: float, bodies: list[dict[str, Any]], 
         "other_than_alone": kinds["other"],
         "mixed_up": kinds["mixed up"],
         "lost": kinds["lost"],
-        "server_mb_before": round(before / 1e6, 1),
-        "server_mb_after": round(_memory(url) / 1e6, 1),
+        "server_mb": watched.result(),
     }
+
+
+def _watch(url: str, until: float, every: float) -> list[float]:
+    """The server's memory in MB, from the beginning to the end."""
+    found = [_memory(url)]
+    while time.monotonic() + every / 2 < until:
+        time.sleep(every)
+        found.append(_memory(url))
+    return [round(size / 1e6, 1) for size in found]
 
 
 def _client(
