@@ -11,7 +11,8 @@ class GrowingText:
     What may still become a stop, or half of a character, is held back.
 
     Args:
-        stops: texts that end it; they are no part of it.
+        stops: texts that end it; they are no part of it. Of several the one that is complete first does, however the
+            text comes.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -28,9 +29,10 @@ class GrowingText:
             text: all of it so far.
             last: nothing will come after it.
         """
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        found = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
-            self.stopped, text = True, text[: min(found)]
+            _, begins = min(found)
+            self.stopped, text = True, text[:begins]
         elif not last:
             text = text[: max(0, len(text) - self._held)].rstrip("\ufffd")  # stands for bytes that are no character yet
         more = text.strip()[len(self.sent) :]

@@ -36,7 +36,7 @@ def launch(count: int, work: Callable[..., Any], *arguments: object) -> Any:
     )
     handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        returned: dict[int, Any] = elastic_launch(config, work)(*arguments)
+        returned: dict[int, Any] = elastic_launch(config, _call)(work, *arguments)
     except ChildFailedError as error:
         raise _told(error.failures, count) from error
     except SignalException as error:
@@ -45,6 +45,11 @@ def launch(count: int, work: Callable[..., Any], *arguments: object) -> Any:
         for number, handler in handled.items():  # the launcher leaves its own behind
             signal.signal(number, handler)
     return returned[0]
+
+
+def _call(work: Callable[..., Any], *arguments: object) -> Any:
+    """The launcher asks for the name of what it runs, which not everything that can be called has."""
+    return work(*arguments)
 
 
 def _told(failures: dict[int, Any], count: int) -> SemiError:
