@@ -74,7 +74,7 @@ class ThreadWriter:
 
 
 class ProcessWriter:
-    """Writes in a process that loads the integrations itself, with a lower priority than this one.
+    """Writes in a process that loads the integrations itself, which has what time this one leaves.
 
     It starts with the first request, again if it died, and ends when its input does, which is when this process ends,
     however that happens. It is no child of `multiprocessing`, which would import the caller's main module and leave a

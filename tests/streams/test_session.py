@@ -275,6 +275,9 @@ def test_a_process_writes_the_same_text_dies_comes_back_and_ends(integration_fol
         integration = Integration.load(integration_folder, device="cpu")
         row = torch.from_numpy(answer.reading.embedding)[None]
         assert [answer.text] == integration.texts(row, [integration.record.instruction], 4)
+        if hasattr(os, "SCHED_IDLE"):  # every thread of it: one that is not would keep a sample waiting
+            policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{writer.pid}/task")}
+            assert policies == {os.SCHED_IDLE}
         os.kill(writer.pid, signal.SIGKILL)
         with pytest.raises(SessionError, match="ended") as error:
             stream.ask().result(60)
