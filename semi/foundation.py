@@ -21,14 +21,13 @@ from semi.artifacts import (
     sha256_of,
     write_json,
 )
-from semi.artifacts.hub import find_folder
 from semi.errors import InputError
-from semi.hub import FETCHED, OnHub
+from semi.hub import OnHub, find_foundation
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.lineage import require_near
 from semi.modality import Encoder, Modality
-from semi.plugins import load_foundation, load_modality
+from semi.plugins import load_modality
 from semi.projector import Projector
 from semi.text_space import TextSpace
 
@@ -48,17 +47,6 @@ class FoundationConfig:
     """modality, id."""
     words: bool = False
     """Whether captions are predicted with the language model's words beside their meaning, see `semi.text_space`."""
-
-
-def find_foundation(name: str | Path) -> Path:
-    """Where the files of a foundation lie: a folder, a registered one's, or the hub's cache for OWNER/NAME.
-
-    Raises:
-        PluginError, ArtifactError: as `Foundation.load`.
-    """
-    if Path(name).is_dir() or "/" in str(name):
-        return find_folder(name, FETCHED)
-    return load_foundation(str(name)).folder
 
 
 class Foundation(OnHub):

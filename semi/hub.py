@@ -12,10 +12,23 @@ from semi.artifacts.hub import find_folder, first_line, is_repository
 from semi.artifacts.manifest import MANIFEST
 from semi.errors import ArtifactError, InputError, SemiError
 from semi.model_card import LIBRARY, model_card
+from semi.plugins import load_foundation
 
 KINDS = ("integration", "foundation")
 CARD = "README.md"
-FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.png")
+_FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.png")
+
+
+def find_foundation(name: str | Path) -> Path:
+    """Where the files of a foundation lie: a folder, a registered one's, or the hub's cache for OWNER/NAME.
+
+    Raises:
+        PluginError: no plugin registers that name, and it is neither a folder nor OWNER/NAME.
+        ArtifactError: the hub has none of that name.
+    """
+    if Path(name).is_dir() or "/" in str(name):
+        return find_folder(name, _FETCHED)
+    return load_foundation(str(name)).folder
 
 
 class OnHub:
@@ -56,7 +69,7 @@ class OnHub:
         """
         folder = find_folder(
             name,
-            FETCHED,
+            _FETCHED,
             revision=revision,
             token=token,
             cache_dir=cache_dir,

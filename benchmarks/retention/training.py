@@ -16,6 +16,7 @@ from semi.artifacts import open_output
 from semi.artifacts.manifest import MANIFEST
 from semi.language_model import LanguageModel
 from semi.training.loop import Advance, History, Schedule, train
+from semi.weights import compute_dtype
 
 KIND = "fine-tune"
 BASE = "base"
@@ -116,9 +117,11 @@ def _fresh(base: Path, examples: Sequence[Example], seed: int) -> Multimodal:
 def _train(
     model: Multimodal, examples: Sequence[Example], schedule: Schedule, batch: int, folder: Path, advance: Advance
 ) -> dict[str, float]:
+    fast = compute_dtype("bf16", torch.device("cpu")) == torch.bfloat16
+
     def loss(generator: torch.Generator) -> Tensor:
         picks = torch.randint(len(examples), (batch,), generator=generator).tolist()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             return model.loss([examples[i] for i in picks])
 
     folder.mkdir(exist_ok=True)

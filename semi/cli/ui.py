@@ -32,10 +32,9 @@ def command(
         raise InputError("the page needs gradio, which is not here", do="pip install 'semi-llm[ui]'")
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder", do=f"mkdir {folder}")
-    from semi.plugins import load_foundation
+    from semi.hub import find_foundation
 
-    if not Path(foundation).is_dir():
-        load_foundation(foundation)  # a wrong name is refused before anything heavy is imported
+    found = find_foundation(foundation)  # a wrong name is refused before anything heavy is imported
 
     # gradio reads them when it is imported: nothing is reported, and files that come in go where they are deleted.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -43,7 +42,7 @@ def command(
 
     from semi.ui.workshop import Workshop
 
-    with closing(Workshop(foundation, folder)) as workshop:
+    with closing(Workshop(found, folder)) as workshop:
         os.environ["GRADIO_TEMP_DIR"] = str(workshop.uploads)
 
         from semi.ui.curves import read_summary

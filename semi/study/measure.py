@@ -16,7 +16,8 @@ from semi.adaptation import adapt
 from semi.artifacts import config_hash, read_json, read_manifest, rebuilding
 from semi.errors import SemiError
 from semi.evaluation import Evaluation, evaluate
-from semi.foundation import Foundation, find_foundation
+from semi.foundation import Foundation
+from semi.hub import find_foundation
 from semi.integration import Integration
 from semi.methods import METHODS
 from semi.metrics import attribute_accuracy, vocabulary

@@ -154,3 +154,14 @@ def test_the_command(hub: Pushes, repo: str, integration: Path) -> None:
     assert done.stdout.startswith(f"https://huggingface.co/{repo}/commit/")
     assert read_manifest(hub.folder, "integration")
     assert run("push", integration / "nothing", repo).exit_code == 2
+
+
+def test_the_page_takes_a_foundation_of_the_hub(
+    hub: Pushes, repo: str, foundation_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio")
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the verb is the process's last; here others follow
+    push_folder(foundation_folder, repo)
+    result = run("ui", "--dir", tmp_path, "--foundation", repo, "--study", tmp_path, "--port", 0)
+    assert result.exit_code == 2
+    assert "holds no summary of a study" in result.stderr

@@ -18,10 +18,10 @@ from semi.errors import ArtifactError, InputError, OutputError
 from semi.foundation import Foundation
 from semi.language_model import LanguageModel
 from semi.pairs import Pair
-from semi.plugins import load_modality
 from semi.training.loop import History
 from semi.training.run import draw_curve, run_hypernetwork, run_projector
 from semi.vectors import Vectors
+from tests.training_distributed.recipes import CAPTIONS, write_sources
 
 
 class Killed(BaseException):
@@ -38,30 +38,10 @@ def dying(at: int) -> Callable[[int, str], None]:
     return advance
 
 
-def words(n: int) -> list[Pair]:
-    colours, things = ("red", "green", "blue", "white", "black"), ("cat", "dog", "house", "car", "tree", "table")
-    texts = [f"{a} {b} with {i}" for i in range(4) for a in colours for b in things]
-    return [Pair(text, text) for text in texts[:n]]
-
-
 @pytest.fixture
 def trainings(tiny_lm: Path, tiny_text: str, tmp_path: Path) -> tuple[Path, Path]:
     """Configuration files of both trainings on an encoded text, an encoded sensor and procedural modalities."""
-    text = load_modality(tiny_text)
-    encode(text, text.encoder(), words(60), tmp_path / "words")
-    g = np.random.default_rng(0)
-    sensor = [Pair(g.standard_normal(9).astype(np.float32), pair.caption) for pair in words(40)]
-    encode(Vectors(), Vectors().encoder(), sensor, tmp_path / "sensor")
-    common: dict[str, Any] = {
-        "sources": [
-            {"encoded": str(tmp_path / "words"), "weight": 2},
-            {"encoded": str(tmp_path / "sensor"), "weight": 1},
-            {"procedural": 4, "samples": 24, "weight": 1},
-        ],
-        "batch": 12,
-        "queries": 3,
-        "shots": [4, 8],
-    }
+    common = write_sources(tmp_path, tiny_text)
     schedule = {"steps": 6, "lr": 3e-3, "warmup": 2, "accumulate": 2, "validate_every": 3, "save_every": 2}
     projector = common | {
         "language_model": str(tiny_lm),
@@ -127,7 +107,7 @@ def test_both_trainings_end_in_a_foundation_that_adapts_and_resume_bit_for_bit(
     assert foundation.config.words
     assert foundation.projector.sizes == {"d_in": 16 + 32, "d_hidden": 24, "d_lm": 32, "soft_tokens": 2}
     g = np.random.default_rng(2)
-    pairs = [Pair(g.standard_normal(7).tolist(), pair.caption) for pair in words(6)]
+    pairs = [Pair(g.standard_normal(7).tolist(), caption) for caption in CAPTIONS[:6]]
     model = foundation.adapt("vectors", pairs, steps=1)
     assert isinstance(model.describe(pairs[0].sample, max_new_tokens=3), str)
 
@@ -186,7 +166,7 @@ def test_a_hypernetwork_is_put_beside_others_on_the_same_projector(
     assert files(tmp_path / "again").keys() >= {"hypernetwork.safetensors", "hypernetwork-attention.safetensors"}
 
     g = np.random.default_rng(2)
-    pairs = [Pair(g.standard_normal(7).tolist(), pair.caption) for pair in words(6)]
+    pairs = [Pair(g.standard_normal(7).tolist(), caption) for caption in CAPTIONS[:6]]
     default, other, named = (
         both.adapt("vectors", pairs, steps=0, diagnose=False, hypernetwork=kind)
         for kind in (None, "attention", "ridge")
@@ -257,7 +237,7 @@ def test_bad_input_is_refused_before_any_work(trainings: tuple[Path, Path], tmp_
     change(projector, sources=[{"encoded": str(tmp_path / "nowhere"), "weight": 1}])
     with pytest.raises(ArtifactError, match="nowhere"):
         run_projector(projector, out)
-    few = [Pair(np.ones(3, np.float32), pair.caption) for pair in words(7)]
+    few = [Pair(np.ones(3, np.float32), caption) for caption in CAPTIONS[:7]]
     encode(Vectors(), Vectors().encoder(), few, tmp_path / "small")
     change(projector, sources=[{"encoded": str(tmp_path / "small"), "weight": 1}])
     with pytest.raises(InputError, match="small holds too few pairs"):
