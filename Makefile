@@ -27,7 +27,7 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard semi_plugins/*/pyproject.tom
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -c constraints.txt setuptools wheel
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation \
-		-e '.[nf4,kernels,plot,parquet,onnx,serve,ui,ray,tensorboard,dev]' $(addprefix -e ./,$(PLUGINS) $(FORMATS))
+		-e '.[nf4,kernels,plot,parquet,onnx,serve,ui,umap,ray,tensorboard,dev]' $(addprefix -e ./,$(PLUGINS) $(FORMATS))
 	@touch $@
 
 test: $(STAMP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from hypothesis import given
@@ -73,7 +75,19 @@ def test_adapters_that_are_alike_lie_together() -> None:
 
 def test_umap_is_offered_where_it_is_installed() -> None:
     assert methods()[0] == "PCA"
+    assert ("UMAP" in methods()) == (find_spec("umap") is not None)
     with pytest.raises(InputError, match="more points"):
         place(torch.zeros(FEWEST - 1, 3), "UMAP")
-    if "UMAP" in methods():
-        assert place(torch.randn(12, 5), "UMAP").shape == (12, 2)
+
+
+def test_umap_keeps_groups_apart_the_same_way_each_time() -> None:
+    pytest.importorskip("umap")
+    g = torch.Generator().manual_seed(0)
+    groups = torch.arange(24) // 12
+    points = torch.randn(24, 5, generator=g) + 20 * groups[:, None]
+    placed = place(points, "UMAP")
+    gaps = torch.cdist(placed, placed)
+    apart = groups[:, None] != groups
+    assert gaps[apart].min() > gaps[~apart].max()
+    assert torch.equal(place(points, "UMAP"), placed)
+    assert place(points[:FEWEST], "UMAP").shape == (FEWEST, 2)
