@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from semi.metrics import attribute_accuracy, bleu_4, cider_d, meteor, rouge_l, vocabulary
 
+PIECES = st.sampled_from([*"abeginst  -19,É\n", "ring", "rings", "running", "ester", "flies"])
+TEXTS = st.lists(PIECES, max_size=20).map("".join)
 VALUES = {"family": {"acid", "amino acid", "ester"}, "size": {"small", "large"}}
 
 
@@ -58,6 +61,12 @@ def test_rouge_l_is_the_longest_common_subsequence() -> None:
     assert rouge_l(["nothing alike"], ["the cat sat"]) == 0.0
     assert rouge_l(["the red cat"], ["the cat sat down"]) == pytest.approx(2 * 2 / (3 + 4))
     assert rouge_l(["cats", "nothing"], ["cat", "dog"]) == 0.5  # stemmed; the mean over texts
+
+
+@given(TEXTS, TEXTS)
+def test_rouge_l_is_that_of_the_package(text: str, reference: str) -> None:
+    score = RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)["rougeL"].fmeasure
+    assert rouge_l([text], [reference]) == pytest.approx(score)
 
 
 ORACLE = json.loads((Path(__file__).parent / "data" / "cider.json").read_text())
