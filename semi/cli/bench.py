@@ -122,10 +122,11 @@ def _notes(rows: Sequence[Row], *, on_gpu: bool) -> list[str]:
     if not on_gpu:
         notes.append("There is no GPU: these are times of the PyTorch reference on this CPU, not of kernels.")
         notes.append("The floors are those of an NVIDIA H200, computed from bytes and operations; nothing ran on one.")
-    left_out = dict.fromkeys(
-        f"{row['provider']} was not timed: {row['note']}" for row in rows if row["p50_us"] is None and row["note"]
-    )
-    return [*notes, *left_out]
+    left_out: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row["p50_us"] is None and row["note"]:
+            left_out.setdefault((row["provider"], row["note"]), {})[_case(row)] = None
+    return notes + [f"{name} was not timed ({'; '.join(cases)}): {note}" for (name, note), cases in left_out.items()]
 
 
 def _show(rows: Sequence[Row], notes: Sequence[str]) -> None:
@@ -137,17 +138,20 @@ def _show(rows: Sequence[Row], notes: Sequence[str]) -> None:
         typer.echo(note)
 
 
-def _line(row: Row) -> tuple[object, ...]:
+def _case(row: Row) -> str:
     isometry = row["isometry"] if row["isometry"] != "none" else ""
     groups = f"G={row['G']}" if row["G"] > 1 else ""
-    case = " ".join(filter(None, (row["kernel"], row["dtype"], row["quantisation"], isometry, groups, row["mode"])))
+    return " ".join(filter(None, (row["kernel"], row["dtype"], row["quantisation"], isometry, groups, row["mode"])))
+
+
+def _line(row: Row) -> tuple[object, ...]:
     versus = row["versus"]
     against = f"{versus['ratio']:.2f}x {versus['provider']}" if versus else ""
     if versus and versus["ratio"] < 1:
         against += ", no win at this shape"
     return (
         f"{row['M']} x {row['K']} -> {row['N']}",
-        case,
+        _case(row),
         row["provider"],
         row["launch"],
         f"{row['p50_us']:.1f}",
