@@ -122,12 +122,14 @@ def _forget(options: argparse.Namespace) -> None:
 def _open(options: argparse.Namespace, tasks: list[str], file: str) -> tuple[Bench, Results]:
     """The models of a seed, their data, and the results so far."""
     from benchmarks.retention.bench import Bench
+    from benchmarks.retention.models import COMPUTE
     from benchmarks.retention.results import Results
     from benchmarks.retention.tasks import load_task
 
     folder = options.runs / str(options.seed)
     limits: dict[Part, int] = {"choose": options.choose, "test": options.test}
-    results = Results(folder / file, {"seed": options.seed, "tasks": tasks, "limits": limits}, say=_say())
+    about = {"seed": options.seed, "tasks": tasks, "limits": limits, "computed_in": str(COMPUTE).removeprefix("torch.")}
+    results = Results(folder / file, about, say=_say())
     data = {task: load_task(task, options.runs / "embeddings", limits) for task in tasks}
     return Bench(options.runs / "base", {task: folder / task for task in tasks}, data), results
 

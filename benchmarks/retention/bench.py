@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmarks.retention.models import CONNECTOR, Connector, load_language, reader_of
+from benchmarks.retention.models import COMPUTE, CONNECTOR, Connector, load_language, reader_of
 from benchmarks.retention.scoring import loss, score
 from benchmarks.retention.tasks import Example, Part
 from benchmarks.retention.variants import UNCHANGED, Change, Variant, restored
@@ -29,7 +29,7 @@ PROMPTS = 64
 class Bench:
     """A language model in memory that takes the weights of the base, of fine-tunes and of what merges give back.
 
-    It reads and writes in bf16, whatever is stored: the same for all that is compared.
+    It reads and writes in one dtype, whatever is stored: the same for all that is compared.
 
     Args:
         base: folder of the base.
@@ -37,7 +37,7 @@ class Bench:
         data: examples by task.
     """
 
-    def __init__(self, base: Path, models: Mapping[str, Path], data: Data, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, base: Path, models: Mapping[str, Path], data: Data, dtype: torch.dtype = COMPUTE) -> None:
         self.base_folder, self.folders, self.data = base, dict(models), data
         self._language, self._tokenizer = load_language(base, dtype)
         self._language.requires_grad_(False).train(False)

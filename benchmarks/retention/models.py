@@ -18,11 +18,13 @@ from semi.merge.checkpoint import HEAD, Checkpoint
 from semi.prefill import pad
 from semi.projector import Projector
 from semi.prompts import Turn, render
-from semi.weights import Loaded
+from semi.weights import Loaded, compute_dtype
 
 CONNECTOR = "projector"
 """Begins the names of the connector's tensors: what a merge has to `keep`."""
 HIDDEN, SOFT_TOKENS = 1024, 4
+COMPUTE = compute_dtype("bf16", torch.device("cpu"))
+"""bf16 where this CPU multiplies it fast: what training and measuring compute in."""
 _LANGUAGE, _INDEX = "language.safetensors", "model.safetensors.index.json"
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.retention.models import Connector, Multimodal, load_language
+from benchmarks.retention.models import COMPUTE, Connector, Multimodal, load_language
 from benchmarks.retention.tasks import Example, embeddings
 from semi.artifacts import open_output
 from semi.artifacts.manifest import MANIFEST
 from semi.language_model import LanguageModel
 from semi.training.loop import Advance, History, Schedule, train
-from semi.weights import compute_dtype
 
 KIND = "fine-tune"
 BASE = "base"
@@ -71,7 +70,7 @@ def fine_tune(
 ) -> dict[str, Any]:
     """Fine-tune the base on examples into `out`; goes on where it was killed.
 
-    Weights, gradients and moments are float32, products bf16.
+    Weights, gradients and moments are float32, products of `COMPUTE`.
 
     Returns:
         Losses: of each stage {"first", "last"}, means of ten steps.
@@ -117,11 +116,9 @@ def _fresh(base: Path, examples: Sequence[Example], seed: int) -> Multimodal:
 def _train(
     model: Multimodal, examples: Sequence[Example], schedule: Schedule, batch: int, folder: Path, advance: Advance
 ) -> dict[str, float]:
-    fast = compute_dtype("bf16", torch.device("cpu")) == torch.bfloat16
-
     def loss(generator: torch.Generator) -> Tensor:
         picks = torch.randint(len(examples), (batch,), generator=generator).tolist()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=COMPUTE is torch.bfloat16):
             return model.loss([examples[i] for i in picks])
 
     folder.mkdir(exist_ok=True)
