@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +42,8 @@ def command(
 
     from semi.ui.workshop import Workshop
 
-    with closing(Workshop(found, folder)) as workshop:
+    workshop = Workshop(found, folder)
+    try:
         os.environ["GRADIO_TEMP_DIR"] = str(workshop.uploads)
 
         from semi.ui.curves import read_summary
@@ -55,3 +56,6 @@ def command(
         with listen(port) as listening, suppress(KeyboardInterrupt):  # how people end it
             address = f"http://{listening.getsockname()[0]}:{listening.getsockname()[1]}"
             serve(page(workshop, study), listening, lambda: typer.echo(f"{address}  (Ctrl-C ends it)"))
+    finally:
+        if not workshop.close():
+            os._exit(0)  # Python's own end aborts when a thread is in the midst of PyTorch

@@ -41,12 +41,14 @@ class Workshop:
         self._temporary = tempfile.TemporaryDirectory(prefix="semi-ui-")
         self._drops = 0
 
-    def close(self) -> None:
-        """Stop what is at work, and delete what was dropped."""
+    def close(self) -> bool:
+        """Stop what is at work, and delete what was dropped; whether nothing is at work any more."""
         if self.job is not None:
             self.job.cancel()
             self.job.wait(CLOSE_S)
         self._temporary.cleanup()
+        with self._lock:
+            return self._busy is None
 
     @property
     def uploads(self) -> Path:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +54,44 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(app, ["ui"])
     assert result.exit_code == 2
     assert "pip install 'semi-llm[ui]'" in result.stderr
+
+
+ENDED_AT_WORK = """
+import sys, time
+import semi.ui.page, semi.ui.server, semi.ui.workshop
+from semi.cli import app
+from semi.pairs import Pair
+from semi.settings import Settings
+from semi.ui.job import Order
+from semi.vectors import Vectors
+
+def page(workshop, study):
+    pairs = [Pair(Vectors().parse([i, 1, 0]), f"{i}") for i in range(12)]
+    workshop.start(Order(Vectors(), pairs, [], Settings(steps=100_000)))
+    return workshop
+
+def serve(workshop, listening, ready):
+    ready()
+    while workshop.job.progress.step < 3:
+        assert workshop.job.state == "running", workshop.job.error
+        time.sleep(0.01)
+    raise KeyboardInterrupt
+
+semi.ui.page.page, semi.ui.server.serve = page, serve
+semi.ui.workshop.CLOSE_S = 0
+app(["ui", "--port", "0", "--foundation", sys.argv[1]])
+"""
+
+
+def test_a_step_at_work_does_not_make_its_end_a_crash(
+    foundation_folder: Path, tiny_text_site: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("gradio")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tiny_text_site), str(ROOT)])}
+    command = [sys.executable, "-c", ENDED_AT_WORK, str(foundation_folder)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Ctrl-C ends it" in done.stdout
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path: Path) -> None:
