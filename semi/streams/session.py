@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -61,6 +62,7 @@ class Session:
         self._closed = False
         self._reader = Thread(target=self._read_all, name="semi streams", daemon=True)
         self._reader.start()
+        atexit.register(self.close)  # a thread that is in PyTorch when Python ends makes it abort
 
     @classmethod
     def load(
@@ -206,6 +208,7 @@ class Session:
         Raises:
             SessionError: an encoder or the language model did not come back within 30 s; its thread is left.
         """
+        atexit.unregister(self.close)
         with self._lock:
             first, self._closed = not self._closed, True
             streams = list(self._streams.values())

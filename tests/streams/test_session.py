@@ -244,6 +244,23 @@ def test_a_robots_process_sees_no_bar_and_keeps_no_thread(integration_folder: Pa
     assert (done.stdout, done.stderr) == ("MainThread\n", "")
 
 
+def test_a_program_may_end_without_closing_while_a_text_is_written(integration_folder: Path) -> None:
+    script = (
+        "import sys, time, semi\n"
+        "session = semi.Session.load(sys.argv[1], device='cpu', max_new_tokens=10_000)\n"
+        "stream = session.stream('vectors', rate_hz=50.0, window_s=0.2, hop_s=0.2)\n"
+        "for i in range(21): stream.push(10_000_000 * i, [1.0, 0.0, 0.0, 0.0])\n"
+        "asked = stream.ask()\n"
+        "while not asked.running(): time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "assert asked.running()\n"
+    )
+    command = [sys.executable, "-c", script, str(integration_folder)]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_nothing_global_changes(integration_folder: Path) -> None:
     def world() -> tuple[object, ...]:
         return (
