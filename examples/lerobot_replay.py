@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 import semi
+from semi.errors import SemiError
 from semi.plugins import load_modality
 from semi.streams.replay import replay
 from semi.streams.view import view
@@ -26,14 +27,17 @@ def main() -> None:
     parser.add_argument("dataset", help="a folder with meta/info.json")
     parser.add_argument("--episode", type=int, default=0)
     parser.add_argument("--feature", default="observation.imu")
-    parser.add_argument("--window", type=float, default=2.0, help="seconds")
+    parser.add_argument("--window", type=float, default=4.0, help="seconds, as long as the integration's samples")
     parser.add_argument("--hop", type=float, default=0.5, help="seconds")
     parser.add_argument("--speed", type=float, help="times real time; as fast as possible if not given")
     options = parser.parse_args()
 
     # A data set says nothing of units; these are those of sensor_msgs/Imu.
     asked = {"lerobot": options.dataset, "episode": options.episode, "feature": options.feature, "units": "SI"}
-    episode = load_modality("imu").parse(asked)
+    try:
+        episode = load_modality("imu").parse(asked)
+    except SemiError as error:
+        sys.exit(f"error: {error}")
     quantities = [episode[name] for name in ("acceleration", "gyroscope") if name in episode]
     samples = np.concatenate(quantities, axis=1)  # (T, 6), or (T, 3) without a gyroscope
     stamps = (np.rint(np.arange(len(samples)) * SECOND / episode["rate"])).astype(np.int64).tolist()

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("image", help="what `semi adapt image` wrote")
     parser.add_argument("picture", help="a picture file")
     parser.add_argument("--ask", default="What is going on?")
+    parser.add_argument("--window", type=float, default=4.0, help="seconds, as long as the integration's samples")
     parser.add_argument("--speed", type=float, default=1.0, help="times real time")
     options = parser.parse_args()
 
@@ -42,7 +43,7 @@ def main() -> None:
     # one placeholder a sample, in the order in which they are given to `ask`
     question = f"The wrist: <|modality|>\nThe camera: <|modality|>\n{options.ask}"
     with semi.Session.load(options.imu, options.image) as session:
-        stream = session.stream("imu", rate_hz=50.0, window_s=2.0, hop_s=1.0)
+        stream = session.stream("imu", rate_hz=50.0, window_s=options.window, hop_s=1.0)
         picture = session.read("image", options.picture)  # a camera would have each new frame read
         sensor = Thread(target=drive, args=(source, stream, options.speed), daemon=True)
         sensor.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,9 @@ class Modality(ABC):
     def draw(self, sample: Any) -> str | None:
         """A picture of the sample as self-contained HTML or SVG for reports, or None."""
         return None
+
+    window_s: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    """The shortest and the longest window of a stream, in seconds."""
 
     def window(self, values: np.ndarray, rate_hz: float) -> Any:
         """The sample, as `parse` gives it, of a window (n, channels) of a stream at `rate_hz`.

@@ -76,7 +76,7 @@ def test_mixed_prompt(
 ) -> None:
     np.savez(tmp_path / "swing.npz", stamps=np.arange(100) * 20_000_000, values=movements()[1]["data"])
     files = imu, tmp_path / "swing.npz", image, tmp_path / "red.png"
-    run("mixed_prompt", *files, "--speed", 100, monkeypatch=monkeypatch)
+    run("mixed_prompt", *files, "--window", 2, "--speed", 100, monkeypatch=monkeypatch)
     assert capsys.readouterr().out.startswith("1.98 s, nearest is 'a swing': ")
 
 
@@ -101,7 +101,7 @@ def test_lerobot_replay(
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "meta" / "info.json").write_text(json.dumps(info))
     parquet.write_table(pyarrow.table(columns), tmp_path / "data" / "chunk-000" / "episode_000000.parquet")
-    run("lerobot_replay", imu, tmp_path, "--hop", 2, monkeypatch=monkeypatch)
+    run("lerobot_replay", imu, tmp_path, "--window", 2, "--hop", 2, monkeypatch=monkeypatch)
     first, text, second, other_text, counted = capsys.readouterr().out.splitlines()
     assert first.split(maxsplit=2)[:2] == ["1.98", "s"]
     assert "a swing (0.00)" in first
@@ -109,6 +109,8 @@ def test_lerobot_replay(
     assert text.endswith('"')
     assert other_text.endswith('"')
     assert counted == "200 samples, 2 windows"
+    with pytest.raises(SystemExit, match=r"(?s)error: .*info\.json"):
+        run("lerobot_replay", imu, tmp_path / "data", monkeypatch=monkeypatch)
 
 
 class Node:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import semi
 from semi.adaptation import adapt
+from semi.errors import InputError
 from semi.foundation import Foundation
 from semi.pairs import Pair
 from semi.plugins import load_modality
@@ -25,21 +26,26 @@ from semi.streams.stream import Stream
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "robots.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-TIME = np.arange(100) / 50
+TIME = np.arange(200) / 50
 STEP = 20_000_000
 
 
 def movement(i: int) -> np.ndarray:
-    """2 s at 50 Hz (100, 6), swinging or at rest."""
+    """4 s at 50 Hz (200, 6), swinging or at rest."""
     swing = (i % 2) * np.sin(2 * np.pi * (1 + i / 8) * TIME)
     return np.stack((9.8 + swing, swing, 0 * TIME, 2 * swing, 0.1 * TIME, 0 * TIME), axis=1)
 
 
 class Driver:
-    """Two seconds of a swing to whoever subscribes, from a thread of its own."""
+    """Four seconds of a swing to whoever subscribes, from a thread of its own; looked at four times."""
 
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
+        self.looks = 0
+
+    def is_running(self) -> bool:
+        self.looks += 1
+        return self.looks < 4
 
     def subscribe(self, push: Callable[[int, Any], bool]) -> None:
         thread = threading.Thread(target=self._drive, args=(push,))
@@ -53,7 +59,7 @@ class Driver:
 
 @pytest.fixture
 def folder(tiny_foundation: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the page is read: my-imu, and a recording of two seconds in rec."""
+    """Where the page is read: my-imu, and a recording of twelve seconds in rec."""
     pytest.importorskip("semi_plugin_imu")
     rosbags = pytest.importorskip("rosbags.rosbag2")
     from rosbags.typesys import Stores, get_typestore
@@ -98,7 +104,7 @@ def watched(watch: Callable[..., None]) -> None:
     readings: list[Any] = []
     warnings: list[str] = []
     with semi.Session.load("my-imu", text_worker=None) as session:
-        stream = session.stream("imu", rate_hz=50.0, window_s=2.0, hop_s=2.0)
+        stream = session.stream("imu", rate_hz=50.0, window_s=4.0, hop_s=4.0)
         thread = threading.Thread(target=watch, args=(stream, readings.append, warnings.append))
         thread.start()
         for start, rows, told in ((0, movement(1), readings), (10**11, movement(1) * 1e6, warnings)):
@@ -112,6 +118,14 @@ def watched(watch: Callable[..., None]) -> None:
         assert not thread.is_alive()
     assert [reading.nearest[0].label for reading in readings] == ["a swing"]
     assert "of stream imu could not be read" in warnings[0]
+
+
+def test_a_length_that_no_window_can_have_is_refused(folder: Path) -> None:
+    with semi.Session.load("my-imu", text_worker=None) as session:
+        for length in (0.1, 1000.0):
+            with pytest.raises(InputError, match="imu has no windows of that length") as error:
+                session.stream("imu", rate_hz=50.0, window_s=length, hop_s=1.0)
+            assert error.value.expected == "0.5 to 60 s"
 
 
 def commands(first: str) -> Iterator[list[str]]:

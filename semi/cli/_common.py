@@ -137,10 +137,9 @@ class _Lines(Advance):
         self._done = done
         if begins or time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
             self._told = time.monotonic()
-            counts = [
-                f"{n / 1e6:,.1f} MB" if self._in_bytes else f"{n:,.0f}" for n in (done, self._total) if n is not None
-            ]
-            typer.echo(f"{self._description}, {' of '.join(counts)}", err=True)
+            known = [n for n in (done, self._total) if n is not None and self._total != 0]
+            counts = " of ".join(f"{n / 1e6:,.1f} MB" if self._in_bytes else f"{n:,.0f}" for n in known)
+            typer.echo(", ".join(filter(None, (self._description, counts))), err=True)
 
 
 @contextmanager

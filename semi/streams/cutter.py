@@ -18,6 +18,8 @@ from semi.streams.sealing import Sealing
 from semi.streams.settings import StreamSettings
 from semi.streams.windows import Window, as_numbers, as_stamp, before, make_window
 
+ENOUGH = 100
+"""Samples that tell how fast they come."""
 AT_ONCE = 64
 """Samples stored before other threads get their turn: about 0.2 ms."""
 
@@ -54,6 +56,8 @@ class Cutter:
         self._first = 0
         """Number in the ring of the run's first sample."""
         self._waiting: _Sealed | None = None
+        self._crowded: str | None = None
+        """What tells that no window will ever be whole."""
 
     def push(self, stamp_ns: int, sample: Any) -> bool:
         """Take one sample (channels,).
@@ -72,6 +76,7 @@ class Cutter:
         saturated = self.settings.is_saturated(numbers)
         with self._lock:
             self._fit(len(row))
+            self._refuse_crowded()
             earlier = self._waiting
             self._admit(stamp, row, usable, saturated)
             return self._is_new(earlier)
@@ -85,13 +90,14 @@ class Cutter:
         rows = as_numbers(samples, 2)
         if len(stamps) != len(rows):
             raise InputError("stamps and samples differ in number", got=f"{len(stamps)} and {len(rows)}")
-        self.settings.check_channels(rows.shape[1])
+        self._check(rows.shape[1])
         usable, saturated = self.settings.usable(rows).tolist(), self.settings.saturated(rows).tolist()
         new = False
         for start in range(0, len(stamps), AT_ONCE):
             at = slice(start, start + AT_ONCE)
             with self._lock:
                 self._fit(rows.shape[1])
+                self._refuse_crowded()
                 earlier = self._waiting
                 for stamp, *sample in zip(stamps[at], rows[at], usable[at], saturated[at], strict=True):
                     self._admit(stamp, *sample)
@@ -126,11 +132,14 @@ class Cutter:
     def _is_new(self, earlier: _Sealed | None) -> bool:
         return self._waiting is not None and self._waiting is not earlier
 
+    def _check(self, channels: int) -> None:
+        if self._channels not in (None, channels):
+            raise InputError("a sample has another number of channels", got=channels, expected=self._channels)
+        self.settings.check_channels(channels)
+
     def _fit(self, channels: int) -> None:
         if channels != self._channels:
-            self.settings.check_channels(channels)
-            if self._channels is not None:
-                raise InputError("a sample has another number of channels", got=channels, expected=self._channels)
+            self._check(channels)
             self._channels = channels
         if self._ring is None:
             self._ring = Ring(self.settings.room, channels)
@@ -151,12 +160,28 @@ class Cutter:
         if ring.end >= ring.room:
             self._give_up(ring)
         ring.store(stamp, row)
+        if ring.end - self._first == ENOUGH and self.settings.capacity is None:
+            self._judge(stamp - sealing.start(0))
         whole = sealing.store(stamp)
         if whole:
             self._counts.skipped += len(whole) - (self._waiting is None)
             newest = whole[-1]
             start = sealing.start(newest)
             self._waiting = _Sealed(sealing.run, newest, start, self._first, ring.end, time.monotonic())
+
+    def _judge(self, took_ns: int) -> None:
+        """Whether the ring is full long before a window ends, at the rate of the first ENOUGH samples of a run."""
+        fits = took_ns * self.settings.room > ENOUGH * self.settings.span_ns / 2
+        self._crowded = None if fits else f"{ENOUGH} samples within {took_ns:,} ns"
+
+    def _refuse_crowded(self) -> None:
+        if self._crowded is not None:
+            raise InputError(
+                "stamps are too close together for a whole window",
+                got=self._crowded,
+                expected=f"stamps in nanoseconds, and at most {self.settings.room:,} samples in a window",
+                do="give nanoseconds, or a `capacity` for so fast a sensor; open another stream",
+            )
 
     def _give_up(self, ring: Ring) -> None:
         """Count what is lost when the oldest sample is overwritten, and with it every window that needed it.

@@ -23,7 +23,6 @@ from semi.streams.loading import by_modality, load_integrations
 from semi.streams.settings import StreamSettings
 from semi.streams.stream import Answer, Reading, Stream, closed, no_language_model
 from semi.streams.texts import Texts
-from semi.streams.windows import Window
 from semi.streams.writers import ProcessWriter, ThreadWriter, Writer
 
 TextWorker = Literal["thread", "process"]
@@ -126,6 +125,13 @@ class Session:
             labeller = self._labeller(modality)
             if type(labeller.modality).window is Modality.window:
                 labeller.modality.window(np.empty((0, 0)), rate_hz)  # says that there are none
+            shortest, longest = labeller.modality.window_s
+            if not shortest <= window_s <= longest:
+                raise InputError(
+                    f"{modality} has no windows of that length",
+                    got=f"window_s={window_s:g}",
+                    expected=f"{shortest:g} to {longest:g} s",
+                )
             if name is None:
                 name, number = modality, 1
                 while name in self._streams:
@@ -169,12 +175,12 @@ class Session:
                 loaded without a language model.
             SessionError: too many questions about a stream wait (retriable), or one, or the session, is closed.
         """
-        if self._texts is None:
-            raise no_language_model()
         with self._lock:
             if self._closed:
                 raise closed("session")
             known = list(self._streams.values())
+        if self._texts is None:
+            raise no_language_model()
         chosen = known if about is None else list(about)
         if not chosen:
             raise InputError("a question about nothing", got="no streams", do="open one: session.stream(...)")
@@ -277,15 +283,4 @@ class Session:
             # texts first: who asks as soon as it has its reading means that window
             if self._texts is not None and isinstance(outcome, Reading):
                 self._texts.publish(stream, outcome)
-            stream.publish(outcome if isinstance(outcome, Reading) else unreadable(stream, window, outcome))
-
-
-def unreadable(stream: Stream, window: Window, error: Exception) -> SessionError:
-    """What the reader of a window is told that the modality or its encoder refused."""
-    told = SessionError(
-        f"window {window.number} of stream {stream.name} could not be read",
-        got=f"{type(error).__name__}: {error}; stamps {window.start_ns} to {window.end_ns}",
-        retriable=True,
-    )
-    told.__cause__ = error
-    return told
+            stream.publish(outcome if isinstance(outcome, Reading) else stream.unreadable(window, outcome))

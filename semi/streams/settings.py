@@ -62,8 +62,10 @@ class StreamSettings:
         for name in ("rate_hz", "window_s", "hop_s", "tolerance_s", "lateness_s", "restart_s"):
             value = getattr(self, name)
             # 1e6: stamps of a window are exact in float64, and a week is no window
-            if value is not None and not (isfinite(value) and 0 < value <= 1e6):
-                raise InputError(f"{name} is out of range", got=value, expected="above 0, at most 1e6")
+            if value is not None and not (
+                isinstance(value, int | float | np.number) and isfinite(value) and 0 < value <= 1e6
+            ):
+                raise InputError(f"{name} is out of range", got=repr(value), expected="above 0, at most 1e6")
         if round(self.window_s * self.rate_hz) < 2:
             raise InputError(
                 "a window has fewer than 2 samples", got=f"{self.window_s:g} s at {self.rate_hz:g} Hz", do="longer"
@@ -93,7 +95,10 @@ class StreamSettings:
         if self.channels not in (None, channels):
             raise InputError("a sample has another number of channels", got=channels, expected=self.channels)
         if self.limits is not None and np.size(self.limits) not in (1, channels):
-            raise InputError("limits and channels differ in number", got=np.size(self.limits), expected=channels)
+            expected = f"one, or {channels}: as many as a sample has channels"
+            raise InputError(
+                "limits and channels differ in number", got=f"{np.size(self.limits)} limits", expected=expected
+            )
         if self.quaternions and max(self.quaternions) + 4 > channels:
             raise InputError(
                 "a quaternion lies beyond the channels", got=max(self.quaternions), expected=f"at most {channels - 4}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from threading import Condition
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semi.errors import InputError, SessionError
+from semi.errors import InputError, SemiError, SessionError
 from semi.streams.counts import Counts
 from semi.streams.cutter import Cutter
 from semi.streams.latency import Latency
@@ -36,7 +36,7 @@ class Reading:
     start_ns: int
     end_ns: int
     """Stamps of the window's first and last sample; the same for a sample that is no window."""
-    embedding: np.ndarray
+    embedding: np.ndarray = field(repr=False)
     """(d_enc,) or (t, d_enc), float32."""
     sealed_at: float
     """`time.monotonic()` when the sample came that completed it."""
@@ -62,6 +62,9 @@ class Answer:
         """The first, which is the only one unless several were asked about at once."""
         return self.readings[0]
 
+
+HOPELESS = 3
+"""Windows that tell a wrong stream from a bad moment."""
 
 Ask = Callable[[Sequence["Stream | Reading"], str | None], "Future[Answer]"]
 
@@ -100,6 +103,8 @@ class Stream:
         self._unread: Reading | SessionError | None = None
         self._failed = 0
         self._error: SessionError | None = None
+        self._refused: list[str] = []
+        """Why the first windows could not be read, as long as none could."""
         self.closed = False
         """Whether `close` was called, here or of the session."""
 
@@ -214,6 +219,27 @@ class Stream:
     def take(self) -> Window | None:
         """For the session's worker: the newest window, once."""
         return self._cutter.take()
+
+    def unreadable(self, window: Window, error: Exception) -> SessionError:
+        """For the session's worker: what the reader of a window is told that the modality or its encoder refused.
+
+        It is fatal once that was all that became of the stream, for one and the same reason.
+        """
+        why = error.__cause__ if isinstance(error.__cause__, SemiError) else error  # without the number in its batch
+        what, got = (why.what, why.got) if isinstance(why, SemiError) else (type(why).__name__, why)
+        if self._newest is None:
+            self._refused.append(what)
+        hopeless = self._newest is None and len(self._refused) >= HOPELESS and len(set(self._refused)) == 1
+        stamps = f"stamps {window.start_ns} to {window.end_ns}"
+        told = SessionError(
+            f"window {window.number} of stream {self.name} could not be read, {stamps}: {what}",
+            got=got,
+            expected=getattr(why, "expected", None),
+            do="open another stream: none of its windows could be read, for this one reason" if hopeless else None,
+            retriable=not hopeless,
+        )
+        told.__cause__ = error
+        return told
 
     def publish(self, outcome: Reading | SessionError) -> None:
         """For the session's worker: what came of the newest window."""

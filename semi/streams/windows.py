@@ -133,7 +133,10 @@ def as_numbers(samples: Any, dimensions: int) -> np.ndarray:
         InputError: no numbers, or of another shape.
     """
     try:
-        numbers = np.array(samples, np.float64)
+        numbers = np.array(samples)
+        if numbers.dtype.kind not in "fiub":  # of text NumPy would make numbers
+            raise TypeError(numbers.dtype)
+        numbers = numbers.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise InputError("not a sample", got=repr(samples)[:80], expected="numbers") from error
     if numbers.ndim != dimensions or not numbers.shape[-1]:

@@ -96,6 +96,8 @@ class ProcessWriter:
         """See `Writer`; the first call takes as long as loading a language model, and no text is cut short."""
         request = {"requests": [to_json(each) for each in requests], "max_new_tokens": max_new_tokens}
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self._end()  # it died with nothing to do: no text is lost, and another is started
             answer = self._asked(self._running(), request)
         if "texts" in answer:
             return [str(text) for text in answer["texts"]]

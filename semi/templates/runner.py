@@ -108,6 +108,19 @@ class Runner:
         return array
 
 
+def _array(file: str) -> np.ndarray:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ValueError(
+            f"{file} cannot be read: {why or 'it is no .npy file of numbers'}; write it by numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{file} holds several arrays; write one of them by numpy.save")
+    return array
+
+
 def _verify(folder: Path) -> None:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
@@ -151,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         runner = Runner(chosen.folder, threads=chosen.threads)
-        sample = np.load(chosen.sample, allow_pickle=False)
+        sample = _array(chosen.sample)
         found = runner.read(sample, chosen.nearest)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -81,6 +81,17 @@ def test_a_changed_or_incomplete_folder_is_refused(
     module = load_runner(out)
     assert module.main([str(copy), "sample.npy"]) == 2
     assert "labels.json is missing or was changed" in capsys.readouterr().err
+    (tmp_path / "text.npy").write_text("no array")
+    np.savez(tmp_path / "two.npz", a=np.ones(2), b=np.ones(2))
+    for file, says in (
+        ("nowhere.npy", "No such file"),
+        ("text.npy", "no .npy file of numbers"),
+        ("two.npz", "several"),
+    ):
+        assert module.main([str(out), str(tmp_path / file)]) == 2
+        message = capsys.readouterr().err
+        assert says in message
+        assert "allow_pickle" not in message
     (copy / "manifest.json").unlink()
     with pytest.raises(ValueError, match="no manifest"):
         module.Runner(copy)

@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_told_and_the_replay_goes_on(session: Session) ->
     watched, stream = Watched(), session.stream("vectors", **{**SETTINGS, "out_of_order": "raise"})
     replay(zip(stamps.tolist(), huge, strict=True), stream, [watched], speed=None, text=False)
     told = [error.what for error in watched.failures]
-    unread = [what for what in told if what.endswith("of stream vectors could not be read")]
+    unread = [what for what in told if "of stream vectors could not be read" in what]
     assert "a sample is older than the newest one" in told
     assert unread
     assert len(watched.samples) == len(stamps)

@@ -295,9 +295,17 @@ def test_a_process_writes_the_same_text_dies_comes_back_and_ends(integration_fol
         if hasattr(os, "SCHED_IDLE"):  # every thread of it: one that is not would keep a sample waiting
             policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{writer.pid}/task")}
             assert policies == {os.SCHED_IDLE}
+        os.kill(writer.pid, signal.SIGKILL)  # with nothing to do
+        while writer.pid is not None:
+            time.sleep(0.01)
+        assert stream.ask().result(60).text == answer.text
+        os.kill(writer.pid, signal.SIGSTOP)
+        asked = stream.ask()
+        while not asked.running():
+            time.sleep(0.01)
         os.kill(writer.pid, signal.SIGKILL)
         with pytest.raises(SessionError, match="ended") as error:
-            stream.ask().result(60)
+            asked.result(60)
         assert error.value.retriable
         assert stream.ask().result(60).text == answer.text
         pid = writer.pid
@@ -320,14 +328,72 @@ def test_wrong_use_is_refused(labels: Session, integration_folder: Path) -> None
     labels.stream("vectors", **WINDOWS, name="wrist")
     with pytest.raises(InputError, match="that name"):
         labels.stream("vectors", **WINDOWS, name="wrist")
-    with pytest.raises(InputError, match="rate_hz"):
-        labels.stream("vectors", **WINDOWS | {"rate_hz": -1.0})
+    for rate in (-1.0, "50"):
+        with pytest.raises(InputError, match="rate_hz"):
+            labels.stream("vectors", **WINDOWS | {"rate_hz": rate})
     with pytest.raises(InputError, match="different modalities"):
         Session.load(integration_folder, integration_folder, text_worker=None)
     with pytest.raises(InputError, match="different modalities"):
         Session.load()
     with pytest.raises(InputError, match="text_worker"):
         Session.load(integration_folder, text_worker="fork")  # type: ignore[arg-type]
+
+
+def test_a_stream_of_which_nothing_can_be_read_is_given_up(labels: Session) -> None:
+    stream = labels.stream("vectors", **WINDOWS)
+    for number, retriable in enumerate((True, True, False)):
+        for i in range(21):
+            stream.push(1000 * MS * number + 10 * MS * i, (1.0, 2.0))  # the integration has four
+        with pytest.raises(SessionError, match="of stream vectors could not be read") as error:
+            stream.async_read(LONG)
+        assert error.value.retriable is retriable
+        assert str(error.value).count("got:") == 1
+    seen = labels.stream("vectors", **WINDOWS)
+    show(seen, "left")
+    assert seen.async_read(LONG) is not None
+    for number in range(1, 6):
+        for i in range(21):
+            seen.push(1000 * MS * number + 10 * MS * i, (1e300,) * 4)
+        with pytest.raises(SessionError) as error:
+            seen.async_read(LONG)
+        assert error.value.retriable
+
+
+def test_stamps_of_another_unit_are_refused(labels: Session) -> None:
+    """Microseconds given as ns: a window would take hours, and the ring would never hold one."""
+    stream = labels.stream("vectors", **WINDOWS | {"window_s": 2.0})
+    for i in range(100):
+        stream.push(20_000 * i, PLACES["left"])
+    with pytest.raises(InputError, match="stamps are too close") as error:
+        stream.push(20_000 * 100, PLACES["left"])
+    assert "nanoseconds" in str(error.value)
+    with pytest.raises(InputError, match="stamps are too close"):
+        stream.push_many([20_000 * 101], [PLACES["left"]])
+    assert stream.counts().pushed == 100
+
+
+@pytest.mark.parametrize("sample", [("1", "2", "3", "4"), "1234", None, (None,) * 4], ids=repr)
+def test_text_and_nothing_are_no_samples(labels: Session, sample: Any) -> None:
+    stream = labels.stream("vectors", **WINDOWS)
+    with pytest.raises(InputError, match="not a sample"):
+        stream.push(0, sample)
+    assert stream.counts().pushed == 0
+
+
+def test_another_number_of_channels_is_said_before_what_does_not_fit_it(labels: Session) -> None:
+    stream = labels.stream("vectors", **WINDOWS, limits=(9.0,) * 4)
+    with pytest.raises(InputError, match="limits and channels"):
+        stream.push(0, (1.0, 2.0))
+    stream.push(0, PLACES["left"])
+    with pytest.raises(InputError, match="another number of channels") as error:
+        stream.push(1, (1.0, 2.0))
+    assert (error.value.got, error.value.expected) == (2, 4)
+
+
+def test_a_reading_prints_on_a_line(labels: Session) -> None:
+    stream = labels.stream("vectors", **WINDOWS)
+    show(stream, "left")
+    assert "embedding" not in repr(stream.async_read(LONG))
 
 
 def test_the_library_offers_it() -> None:

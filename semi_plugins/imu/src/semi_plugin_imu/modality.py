@@ -13,7 +13,7 @@ from semi.modality import Encoder, Modality
 from semi_plugin_imu.assets import RIANN
 from semi_plugin_imu.drawing import as_svg
 from semi_plugin_imu.examples import examples
-from semi_plugin_imu.recording import Window
+from semi_plugin_imu.recording import SECONDS, Window
 from semi_plugin_imu.sources.bags import bag_samples
 from semi_plugin_imu.sources.reading import read_sample
 from semi_plugin_imu.sources.table import Declared, named, recording
@@ -32,6 +32,7 @@ class Imu(Modality):
     encoders = ("riann", "statistics", "patchtst")
     assets = (RIANN,)  # of "riann" alone
     examples = examples()
+    window_s = SECONDS
 
     def encoder(self, name: str | None = None) -> Encoder:
         """Recurrent network ("riann", the default), plain numbers ("statistics"), or a model of the hub ("patchtst").

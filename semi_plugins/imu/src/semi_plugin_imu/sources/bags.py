@@ -83,6 +83,10 @@ def _opened(path: Path, topic: str | None) -> Iterator[tuple[Any, list[Any]]]:
         ) from error
     if not path.exists():
         raise PairsError(f"{path} does not exist", expected="a rosbag2 folder, a .db3, .mcap or .bag file")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise PairsError(
+            f"{path} is no rosbag2 folder", got="no metadata.yaml in it", do="name the folder that has one"
+        )
     # Bags of ROS 2 before Iron hold no message definitions; that of Imu has never changed.
     store = get_typestore(Stores.ROS2_HUMBLE)
     try:
@@ -106,7 +110,7 @@ def _connections(path: Path, connections: Iterable[Any], topic: str | None) -> l
             f"{path}: which topic?" if topic is None and topics else f"{path} has no such topic with Imu messages",
             got=topic,
             expected=f"one of {', '.join(topics)}" if topics else f"a topic of type {IMU}",
-            do='name it: "topic": "/imu/data"',
+            do='name it: --topic /imu/data, or in a sample "topic": "/imu/data"',
         )
     return [connection for connection in found if connection.topic == topic]
 
