@@ -21,12 +21,13 @@ setup: $(STAMP)
 	@:
 
 # Build tools come first and builds are not isolated: so they are pinned too, and nothing is installed twice.
+# "compat" puts this folder on the path: without it, where the folder is called semi, `import semi` from beside it finds the folder.
 $(STAMP): constraints.txt pyproject.toml $(wildcard semi_plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "semi needs Python 3.11 or later: make PYTHON=python3.12")'
 	@echo "installing semi and its plugins into $(VENV); some minutes the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -c constraints.txt setuptools wheel
-	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation \
+	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation --config-settings editable_mode=compat \
 		-e '.[nf4,kernels,plot,parquet,onnx,serve,ui,umap,ray,tensorboard,dev]' $(addprefix -e ./,$(PLUGINS) $(FORMATS))
 	@touch $@
 

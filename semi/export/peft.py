@@ -64,7 +64,7 @@ def lora(adapter: ProjectorAdapter, width: int | None = None) -> tuple[dict[str,
         raise InputError(
             "the adapter stands in place of a layer, which a LoRA cannot: it only adds to one",
             got=f"base path off in layer {', '.join(map(str, off))}, as the ridge hypernetwork writes it",
-            expected="adapters of the attention hypernetwork",
+            expected="adapters of the attention hypernetwork, which the shipped foundation does not have",
             do=_MERGED,
         )
     ranks: dict[str, int] = {}
