@@ -62,7 +62,7 @@ def run(
     require_free(out, force=force)
     from semi.merge.config import MergeConfig
     from semi.merge.run import run_merge
-    from semi.merge.verify import high_residuals
+    from semi.merge.verify import beyond_base, high_residuals
     from semi.yaml_config import read_config
 
     read = read_config(config, MergeConfig)
@@ -83,6 +83,8 @@ def run(
     if high := high_residuals(info["certificate"], read):
         most = read.verify.max_residual
         typer.echo(f"warning: residuals above verify.max_residual, {most:g}: {'; '.join(high)}", err=True)
+    if far := beyond_base(info["certificate"]["models"]):
+        typer.echo(f"warning: residuals above 1, further from the model than the base is: {'; '.join(far)}", err=True)
     typer.echo(f"next: semi merge export {shlex.quote(str(out))} --modality {read.models[0].name} --out FOLDER")
 
 

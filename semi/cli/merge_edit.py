@@ -34,6 +34,7 @@ def add(
 ) -> None:
     """Add a model; all others come back as before, bit for bit."""
     from semi.merge.adding import AddConfig, add_model
+    from semi.merge.verify import beyond_base
     from semi.yaml_config import read_config
 
     read = read_config(config, AddConfig)
@@ -45,6 +46,8 @@ def add(
         typer.echo(f"note: {note}")
     if found["high"]:
         typer.echo(f"warning: residual above verify.max_residual: {found['high'][0]}", err=True)
+    if far := beyond_base({read.name: found["figures"]}):
+        typer.echo(f"warning: residual above 1, further from the model than the base is: {far[0]}", err=True)
 
 
 def remove(

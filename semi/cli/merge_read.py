@@ -58,7 +58,7 @@ def verify(
     from semi.merge.artifact import Artifact
     from semi.merge.verify import verify as check
 
-    with Artifact.open(folder) as artifact, progress("Verifying", quiet=quiet or as_json, stages=True) as bar:
+    with Artifact.open(folder) as artifact, progress("Verifying", quiet=quiet or as_json) as bar:
         found = check(artifact, base=base, models=models, prompts=prompt or (), advance=bar.to)
     if as_json:
         divergence = {name: asdict(figures) for name, figures in found.divergence.items()}

@@ -17,7 +17,7 @@ from semi.merge.config import MergeConfig, ModelConfig, Size
 from semi.merge.copying import copy_files, copy_tensors
 from semi.merge.description import Added, ResidualCodec, describe_model, kept_names
 from semi.merge.editing import bytes_to_take, edited, take_over
-from semi.merge.inputs import Inputs, open_inputs
+from semi.merge.inputs import Inputs, located, open_inputs
 from semi.merge.inventory import Inventory, take_inventory
 from semi.merge.newcomer import Newcomer, Written, memory_needed
 from semi.merge.origin import base_folder, configuration, open_base
@@ -133,7 +133,7 @@ def _alone(artifact: Artifact, config: AddConfig, base: str | Path | None) -> Me
         raise InputError("`lambda` is of the rule tall", got=f"{merged.merge.method}, whose rule is {merged.rule}")
     if merged.mask.lambda_ == "auto" and model.lambda_ is None:
         model = model.model_copy(update={"lambda_": 1.0})
-    return merged.model_copy(update={"models": [model], "base_model": str(base_folder(artifact, base))})
+    return located(merged.model_copy(update={"models": [model], "base_model": str(base_folder(artifact, base))}))
 
 
 def _notes(config: AddConfig, merged: MergeConfig) -> list[str]:

@@ -8,9 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from semi.artifacts import read_json
 from semi.errors import ArtifactError
-from semi.merge.checkpoint import first_ten
+from semi.merge.checkpoint import first_ten, read_settings
 
 CONFIG = "config.json"
 
@@ -48,7 +47,7 @@ def require_same_settings(base: Path, models: Mapping[str, Path]) -> None:
     problems = []
     for name, path in models.items():
         if path.is_file():
-            pairs = _differing(read_json(base), read_json(path))
+            pairs = _differing(read_settings(base), read_settings(path))
             problems += [f"{name}: {setting} is {own}, in the base {of_base}" for setting, of_base, own in pairs]
     if problems:
         raise ArtifactError(

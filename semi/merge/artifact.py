@@ -227,6 +227,23 @@ class Artifact:
         """What the model calls a tensor of the base."""
         return self._model(model).names.get(key, key)
 
+    def computed_files(self) -> list[str]:
+        """The files that a language model is computed from, by their names below the folder: all but the encoders."""
+        return [
+            name
+            for name in self.manifest["files"]
+            if not (name.startswith("kept-") or (name.startswith(f"{FILES}/") and name.endswith(TENSORS)))
+        ]
+
+    def files_of(self, model: str) -> list[str]:
+        """The files that a model comes back from, by their names below the folder: its own, and what all share.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        shared = [path.name for path in self._shared.files]
+        return [MERGE, *shared, *self.own_files(model)]
+
     def own_files(self, model: str) -> list[str]:
         """The files that hold nothing but what is a model's own, by their names below the folder."""
         parts = (self._masks, self._scales, self._exact, self._kept, self._residuals)

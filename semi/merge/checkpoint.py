@@ -226,14 +226,14 @@ def _tie_word_embeddings(folder: Path) -> bool:
     """What config.json says; in a multimodal model's, the part about its language model."""
     if not (folder / "config.json").exists():
         return False
-    config = read_json(folder / "config.json")
+    config = read_settings(folder / "config.json")
     parts: list[Any] = [config, config.get("text_config")] if isinstance(config, dict) else []
     said = [part["tie_word_embeddings"] for part in parts if isinstance(part, dict) and "tie_word_embeddings" in part]
     return bool(said and said[-1])
 
 
 def _weight_map(index: Path) -> Mapping[str, str]:
-    content = read_json(index)
+    content = read_settings(index)
     shards = content.get("weight_map") if isinstance(content, dict) else None
     # A shard lies beside its index: a path could lead anywhere.
     if not isinstance(shards, dict) or not all(isinstance(f, str) and f == Path(f).name for f in shards.values()):
@@ -255,6 +255,18 @@ def _require_same(index: Path, named: Mapping[str, str], found: Mapping[str, str
     problems += [f"{key} of {found[key]} is not in the index" for key in sorted(found.keys() - named.keys())]
     if problems:
         raise ArtifactError(f"{index} and its shards disagree", got=first_ten(problems), do="fetch the folder again")
+
+
+def read_settings(path: Path) -> Any:
+    """The content of a JSON file of a user's model.
+
+    Raises:
+        ArtifactError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        return read_json(path)
+    except ArtifactError as error:  # it takes the file for one of semi's
+        raise ArtifactError(error.what, got=error.got, do="fetch or save the model again") from error
 
 
 def first_ten(problems: Sequence[str]) -> str:

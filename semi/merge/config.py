@@ -145,7 +145,7 @@ Method = TaskArithmetic | Ties | Dare | Emr | Tall | Mmer | Optimal | Ternary
 class MaskConfig(Strict):
     """How each model gets its own part of the shared vector back."""
 
-    rule: Rule | Literal["budget"] | None = None
+    rule: Literal[Rule, "budget"] | None = None
     """The method's own (`semi.merge.methods.METHODS`), spelt out, or `budget`: the rule `tall` for those rows of
     tensors where its bits save the most error, for the others all or nothing of the shared vector's row."""
     bits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -267,7 +267,7 @@ class MergeConfig(Strict):
             problems.append(f"`lambda` ({', '.join(masked)}) is of the rule tall; {method} has {self.rule}")
         problems += [*self._budget_problems(), *self._auto_problems()]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _budget_problems(self) -> Iterator[str]:

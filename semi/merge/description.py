@@ -43,7 +43,7 @@ class MergedModel:
 
     Attributes:
         name: the modality.
-        path: where it was, as the configuration had it.
+        path: where it was: a folder, or its id on the hub.
         adapter: "lora", or "none" for a full model.
         lambda_: of its mask.
         files: sha256 of what was read, by file name.
@@ -101,7 +101,7 @@ class MergedTensor:
 
 @dataclass(frozen=True)
 class MergedBase:
-    """The base: as the configuration named it, sha256 of its files, and whether its output matrix is tied."""
+    """The base: its folder, asset or id on the hub, sha256 of its files, and whether its output matrix is tied."""
 
     id: str
     files: Mapping[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,11 @@ def original(inventory: Inventory, name: str, key: str) -> Iterator[Tensor]:
 
 
 def divergences(
-    artifact: Artifact, inventory: Inventory, folder: Path, prompts: Sequence[str]
+    artifact: Artifact,
+    inventory: Inventory,
+    folder: Path,
+    prompts: Sequence[str],
+    advance: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> dict[str, Divergence]:
     """Compare the language model of each modality with its original, on text; encoders have no part in it.
 
@@ -102,6 +106,7 @@ def divergences(
         inventory: of the base and the models that were merged.
         folder: the base's, with its tokenizer.
         prompts: texts.
+        advance: told how many of the models are done, how many there are, and what is being done.
 
     Returns:
         By the models' names.
@@ -112,7 +117,8 @@ def divergences(
     asked = Prompted(folder, prompts)
     merged = [entry.key for entry in artifact.of("merged", "rows")]
     found = {}
-    for name in artifact.models:
+    for done, name in enumerate(artifact.models):
+        advance(done, len(artifact.models), "Comparing predictions")
         for entry in artifact.of("exact"):
             exact = artifact.exact(name)
             asked.put(entry.key, [(exact if entry.key in exact.keys else inventory.base).read(entry.key)])

@@ -12,7 +12,7 @@ from semi.artifacts.manifest import MANIFEST
 from semi.errors import OutputError
 from semi.merge.artifact import FILES, Artifact
 from semi.merge.copying import copy_file
-from semi.merge.origin import open_base
+from semi.merge.origin import open_base, require_undamaged
 from semi.merge.restore import extra_rows, restored_tensors
 from semi.merge.writer import Source, in_shards, write_tensors
 
@@ -69,12 +69,15 @@ def export(
 
     Raises:
         InputError: there is no such modality.
-        ArtifactError: the base is missing, damaged, or another one.
+        ArtifactError: the merge is damaged, by sha256 of what the modality comes back from; the base is missing,
+            damaged, or another one.
         OutputError: `out` is taken or cannot be written to, or the disk has too little room, which is told at once.
     """
     own = artifact.folder / FILES / modality
     files = {path.relative_to(own).as_posix(): path for path in artifact.files(modality)}
     require_free(out, force=force, kind=KIND)  # before gigabytes are hashed
+    advance(0, 0, "Hashing")
+    require_undamaged(artifact, artifact.files_of(modality))
     with open_base(artifact, base) as checkpoint:
         sources = restored_tensors(artifact, checkpoint, modality)
         files.pop(MANIFEST, None)  # of a model that semi exported: this one gets its own

@@ -11,6 +11,7 @@ from typing import Any
 
 import semi
 from semi.artifacts import hub
+from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
 from semi.merge.agreement import CONFIG, require_same_settings
 from semi.merge.beside import Beside, look_beside
@@ -18,7 +19,7 @@ from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig, ModelConfig
 from semi.merge.lora import LoraAdapter
 from semi.merge.matching import Model
-from semi.weights import BESIDE
+from semi.weights import BESIDE, GGUF_FILE, dequantised
 
 BASE = "base"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -37,7 +38,7 @@ class Inputs:
         files: what is read, by "base/NAME" or "models.MODEL/NAME".
         copied: other files of each model, by their names below its folder; of an adapter, the base's and its own.
         beside: those of them that hold tensors, and how many.
-        notes: parameters that are not copied, in words.
+        notes: parameters that are not copied and settings that are not compared, in words.
     """
 
     base: Checkpoint
@@ -129,23 +130,61 @@ def open_inputs(config: MergeConfig) -> Iterator[Inputs]:
         _require_placed(beside)
         copied = {name: found.copied for name, found in beside.items()}
         tensors = {name: found.tensors for name, found in beside.items()}
-        notes = tuple(f"{name}: {said}" for name, found in beside.items() for said in found.left)
-        yield Inputs(base, models, files, copied, tensors, notes, _states(files, copied))
+        notes = [f"{name}: {said}" for name, found in beside.items() for said in found.left]
+        notes += _not_compared(config, folder / CONFIG, configs)
+        yield Inputs(base, models, files, copied, tensors, tuple(notes), _states(files, copied))
 
 
 def find_folder(name: str) -> Path:
-    """A folder by its path, or by its id on the hub: OWNER/NAME, or OWNER/NAME@REVISION.
+    """A folder by its path, by the name of an asset, or by its id on the hub: OWNER/NAME, or OWNER/NAME@REVISION.
 
-    Of the hub's folder only weights in safetensors, configuration and tokenizer are fetched; errors as of
-    `semi.artifacts.hub.find_folder`.
+    A language model that `semi fetch` brings is the folder that `semi.weights.dequantised` makes of it. Of the hub's
+    folder only weights in safetensors, configuration and tokenizer are fetched.
+
+    Raises:
+        ArtifactError: there is none of these; says where the folder was looked for.
+        AssetError: the asset was not fetched.
     """
-    return hub.find_folder(name, ["*.safetensors", *BESIDE], ignore_patterns=_UNREAD)
+    if name in CORE and not Path(name).is_dir():
+        return dequantised(name, next(CORE[name].folder().rglob(GGUF_FILE)))
+    try:
+        return hub.find_folder(name, ["*.safetensors", *BESIDE], ignore_patterns=_UNREAD)
+    except ArtifactError as error:
+        raise ArtifactError(
+            error.what,
+            got=error.got,
+            expected=f"a folder {_absolute(name)}, an asset ({', '.join(CORE)}), or OWNER/NAME of the hub",
+            do=error.do,
+        ) from error
+
+
+def located(config: MergeConfig) -> MergeConfig:
+    """The same merge with absolute paths, by which its folders are found from any working directory."""
+    models = [model.model_copy(update={"path": _located(model.path)}) for model in config.models]
+    return config.model_copy(update={"base_model": _located(config.base_model), "models": models})
+
+
+def _located(name: str) -> str:
+    """Names of assets and of the hub stay as they are."""
+    return str(_absolute(name)) if _absolute(name).is_dir() else name
+
+
+def _absolute(name: str) -> Path:
+    return Path(name).expanduser().absolute()
 
 
 def _open(folder: Path, model: ModelConfig) -> Model:
     if model.adapter == "lora":
         return LoraAdapter.open(folder, model.llm_prefix)
     return Checkpoint.open(folder, model.llm_prefix)
+
+
+def _not_compared(config: MergeConfig, base: Path, models: Mapping[str, Path]) -> list[str]:
+    """Of an adapter no config.json is expected: it computes as its base does."""
+    if not base.is_file():
+        return [f"the base has no {CONFIG}: whether the models compute as it does was not compared"]
+    without = [m.name for m in config.models if m.adapter == "none" and not models[m.name].is_file()]
+    return [f"{name}: has no {CONFIG}: whether it computes as the base does was not compared" for name in without]
 
 
 def _require_placed(beside: Mapping[str, Beside]) -> None:

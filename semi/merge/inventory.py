@@ -209,23 +209,20 @@ def take_inventory(base: Checkpoint, models: Mapping[str, Model], config: MergeC
         raise InputError("other models than the configuration's", got=", ".join(models), expected=", ".join(names))
     named = config.verify.require_all_keys
     matchings = {model.name: match_keys(base, models[model.name], model, named=named) for model in config.models}
-    problems = [problem for matching in matchings.values() for problem in matching.problems]
+    unplaced = [problem for matching in matchings.values() for problem in matching.problems]
+    shapes: list[str] = []
+    types: list[str] = []
     notes = [note for matching in matchings.values() for note in matching.notes]
     entries: dict[str, Entry] = {}
     for key in base.keys:
         found = {name: matching.names[key] for name, matching in matchings.items() if key in matching.names}
         own = {name: models[name].info(of_model) for name, of_model in found.items()}
         kind = _kind(base.info(key), own, config.exclude_exact)
-        problems += _misfits(base.info(key), kind, own)
+        shapes += _other_shapes(base.info(key), own)
+        types += _other_types(base.info(key), own) if kind != "exact" else []
         entries[key] = Entry(key, kind, found)
-    if problems:
-        raise ArtifactError(
-            "the models do not fit their base, or one another",
-            got=first_ten(problems),
-            expected="every tensor in the base, or named by `keep`",
-            do="check paths and `llm_prefix`; name encoders and connectors in `keep`, tensors not to merge in "
-            "`exclude_exact`",
-        )
+    if unplaced or shapes or types:
+        raise _misfit(unplaced, shapes, types, models)
     return Inventory(
         base,
         {name: models[name] for name in names},
@@ -241,21 +238,49 @@ def _kind(base: TensorInfo, own: Mapping[str, TensorInfo | LowRank], exclude: Se
     return "rows" if any(_extends(info, base) for info in own.values()) else "merged"
 
 
-def _misfits(base: TensorInfo, kind: Kind, own: Mapping[str, TensorInfo | LowRank]) -> list[str]:
-    problems = [
+def _other_shapes(base: TensorInfo, own: Mapping[str, TensorInfo | LowRank]) -> list[str]:
+    return [
         f"{name}: {base.key} has shape {info.shape}, in the base {base.shape}"
         for name, info in own.items()
         if info.shape != base.shape and not _extends(info, base)
     ]
-    if kind != "exact":
-        allowed = ", ".join(FLOATS)
-        types = {"the base": base.dtype} | {name: info.dtype for name, info in own.items()}
-        problems += [
-            f"{name}: {base.key} is {dtype}, not one of {allowed}"
-            for name, dtype in types.items()
-            if dtype not in FLOATS
-        ]
-    return problems
+
+
+def _other_types(base: TensorInfo, own: Mapping[str, TensorInfo | LowRank]) -> list[str]:
+    types = {"the base": base.dtype} | {name: info.dtype for name, info in own.items()}
+    allowed = ", ".join(FLOATS)
+    return [
+        f"{name}: {base.key} is {dtype}, not one of {allowed}" for name, dtype in types.items() if dtype not in FLOATS
+    ]
+
+
+def _misfit(
+    unplaced: Sequence[str], shapes: Sequence[str], types: Sequence[str], models: Mapping[str, Model]
+) -> ArtifactError:
+    """What is said of keys that have no place, tensors of other shapes, and tensors that hold no floats."""
+    expected, advice = [], []
+    if unplaced:
+        expected.append("every tensor in the base, or named by `keep`")
+        advice.append("check paths and `llm_prefix`, and name encoders and connectors in `keep`")
+    if shapes:
+        expected.append("the base's shapes, but for further tokens of embeddings and output matrix")
+        advice.append("name the base that the models were made of")
+    if types:
+        expected.append("tensors of floats")
+        advice.append("name those that hold something else in `exclude_exact`, or save the model in one of these types")
+    told = [*unplaced, *shapes]
+    trained = {name: model.trained_on for name, model in models.items() if isinstance(model, LoraAdapter)}
+    advice += [
+        f"the adapter {name} was trained on {base}, says its adapter_config.json"
+        for name, base in trained.items()
+        if base and any(problem.startswith(f"{name}: ") for problem in told)
+    ]
+    return ArtifactError(
+        "the models do not fit their base, or one another",
+        got=first_ten([*told, *types]),
+        expected="; ".join(expected),
+        do="; ".join(advice),
+    )
 
 
 def _extends(info: TensorInfo | LowRank, base: TensorInfo) -> TypeGuard[TensorInfo]:

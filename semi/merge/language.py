@@ -14,9 +14,7 @@ from torch import Tensor
 from semi.artifacts import config_hash, read_json, sha256_of
 from semi.errors import ArtifactError, InputError
 from semi.merge.artifact import FILES, MERGE, Artifact
-from semi.merge.beside import TENSORS
-from semi.merge.checkpoint import first_ten
-from semi.merge.origin import base_folder, differing_files
+from semi.merge.origin import base_folder
 from semi.merge.runtime import DecoupledModel
 from semi.merge.steps import TextPolicy
 from semi.weights import BESIDE, compute_dtype
@@ -107,8 +105,8 @@ class LoadedMerge:
                 )
             stored = {entry.dtype for entry in artifact.entries.values()}
             folder = base_folder(artifact, base)
-            self._base = dict(artifact.base.files)  # of its weights; they are compared when they are opened
-            self._files = _hashes(artifact)
+            self._base = dict(artifact.base.files)  # of its weights; `DecoupledModel.load` compares all of them
+            self._files = {name: artifact.manifest["files"][name]["sha256"] for name in artifact.computed_files()}
             self._of_text = tuple(artifact.models)[: artifact.merged or None]
         self._base |= {file.name: sha256_of(file) for pattern in BESIDE for file in folder.glob(pattern)}
         self._named, self._base_folder = name, folder
@@ -205,27 +203,6 @@ class View:
     tokenizer: Any
     generation: Any
     sha256: str
-
-
-def _hashes(artifact: Artifact) -> dict[str, str]:
-    """sha256 of all files but the encoders', as the manifest has it and as they are.
-
-    Raises:
-        ArtifactError: they differ.
-    """
-    files = {
-        name: entry["sha256"]
-        for name, entry in artifact.manifest["files"].items()
-        if not (name.startswith("kept-") or (name.startswith(f"{FILES}/") and name.endswith(TENSORS)))
-    }
-    if differing := differing_files(artifact.folder, files):
-        raise ArtifactError(
-            f"{artifact.folder} is damaged",
-            got=first_ten(differing),
-            expected="the files that its manifest describes",
-            do="copy or make the folder again",
-        )
-    return files
 
 
 def _of(entry: Mapping[str, Any], models: Sequence[str]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from semi.artifacts import read_json
 from semi.errors import ArtifactError
-from semi.merge.checkpoint import Checkpoint, first_ten
+from semi.merge.checkpoint import Checkpoint, first_ten, read_settings
 from semi.merge.header import TensorInfo
 
 _ROOT = "base_model.model."
@@ -77,11 +76,19 @@ class LoraAdapter:
 
     Attributes:
         keys: the base's tensors that it changes, without the prefix, sorted.
+        trained_on: the base that it was trained on, as its configuration names it; None: it names none.
     """
 
-    def __init__(self, tensors: Checkpoint, changes: Mapping[str, LowRank], replaced: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tensors: Checkpoint,
+        changes: Mapping[str, LowRank],
+        replaced: Mapping[str, str],
+        trained_on: str | None = None,
+    ) -> None:
         """The adapter's file; by the base's keys its low-rank changes, and the names of what replaces tensors."""
         self._tensors, self._changes, self._replaced = tensors, changes, replaced
+        self.trained_on = trained_on
         self.keys: tuple[str, ...] = tuple(sorted({*changes, *replaced}))
 
     @classmethod
@@ -101,7 +108,8 @@ class LoraAdapter:
         config = _settings(folder / "adapter_config.json")
         tensors = Checkpoint([folder / "adapter_model.safetensors"], _ROOT)
         try:
-            return cls(tensors, *_changes(folder, config, tensors, prefix))
+            changes, replaced = _changes(folder, config, tensors, prefix)
+            return cls(tensors, changes, replaced, config.get("base_model_name_or_path") or None)
         except BaseException:
             tensors.close()
             raise
@@ -161,7 +169,15 @@ class LoraAdapter:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+    if not path.is_file():
+        whole = any(path.parent.glob("*.safetensors"))
+        raise ArtifactError(
+            f"{path.parent} holds no LoRA adapter",
+            got="a whole model" if whole else f"no {path.name}",
+            expected=f"{path.name} and adapter_model.safetensors, as PEFT writes them",
+            do="leave `adapter: lora` out for a whole model" if whole else "check the path",
+        )
+    config = read_settings(path)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise ArtifactError(
             f"{path} is of no LoRA adapter",

@@ -96,9 +96,12 @@ def quantise(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def absmax(vector: Tensor) -> Tensor:
-    """The largest magnitude of each group: float32 (n,) -> bfloat16 (ceil(n / 64),), 4.25 bits an entry in all."""
-    found = [_groups(part).abs().amax(1) for part in torch.split(vector, _TILE)]
-    return torch.cat(found).bfloat16()
+    """The largest magnitude of each group: float32 (n,) -> bfloat16 (ceil(n / 64),), 4.25 bits an entry in all.
+
+    Zero where that is below the normal numbers: further down bfloat16 is too coarse for what was rounded to come back.
+    """
+    found = torch.cat([_groups(part).abs().amax(1) for part in torch.split(vector, _TILE)])
+    return torch.where(found < torch.finfo(torch.bfloat16).tiny, 0, found).bfloat16()
 
 
 def dequantise(levels: Tensor, scales: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def match_keys(base: Checkpoint, model: Model, config: ModelConfig, *, named: bo
     if not names:
         first = model.info(model.keys[0]).stored if model.keys else "nothing"
         what = f"has no key of the base, its first is {first}: check its path and llm_prefix"
-        return Matching(names, (), (f"{config.name} {what}",), ())
+        return Matching(names, (), (f"{config.name}: {what}",), ())
 
     kept = [key for key in outside if any(_begins(model, key, start) for start in config.keep)]
     unnamed = [] if named else [key for key in outside if key not in kept and key != HEAD]
@@ -75,6 +75,8 @@ def match_keys(base: Checkpoint, model: Model, config: ModelConfig, *, named: bo
         problems += [tied if key == HEAD else f"lacks {key}" for key in base.keys if key not in names]
     idle = [start for start in config.keep if not any(_begins(model, key, start) for key in outside)]
     notes = [f"`keep` {start} begins no key outside the base" for start in idle]
+    if not any(model.info(key).stored.startswith(config.llm_prefix) for key in model.keys):
+        notes.append(f"`llm_prefix` {config.llm_prefix} begins no key")
     notes += [f"{len(unnamed):,} tensors are kept that `keep` does not name: {first_ten(unnamed)}"] if unnamed else []
     return Matching(
         names,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from semi.artifacts import sha256_of
-from semi.errors import ArtifactError
+from semi.errors import ArtifactError, AssetError
 from semi.merge.artifact import Artifact
 from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig
 from semi.merge.inputs import find_folder
+from semi.quiet import no_bars
 
 
 def configuration(artifact: Artifact) -> MergeConfig:
@@ -29,10 +30,10 @@ def base_folder(artifact: Artifact, folder: str | Path | None = None) -> Path:
     """
     try:
         return find_folder(str(folder if folder is not None else artifact.base.id))
-    except ArtifactError as error:
+    except (ArtifactError, AssetError) as error:
         raise ArtifactError(
             f"the base of {artifact.folder} is not there",
-            got=error.what,
+            got=f"{error.what}; looked for {error.expected}",
             expected=f"a folder with {', '.join(sorted(artifact.base.files))}",
             do="name the folder of the base (--base PATH)",
         ) from error
@@ -64,6 +65,26 @@ def open_base(artifact: Artifact, folder: str | Path | None = None, *, hashes: b
     return base
 
 
+def require_undamaged(artifact: Artifact, names: Iterable[str]) -> None:
+    """Compare files of a merge with its manifest, by sha256; `Artifact.open` has compared no more than their sizes.
+
+    Args:
+        artifact: the merge.
+        names: of the files that will be used.
+
+    Raises:
+        ArtifactError: names those that differ.
+    """
+    files = artifact.manifest["files"]
+    if differing := differing_files(artifact.folder, {name: files[name]["sha256"] for name in names}):
+        raise ArtifactError(
+            f"{artifact.folder} is damaged",
+            got=first_ten(differing),
+            expected="the files that its manifest describes",
+            do="copy or make the folder again",
+        )
+
+
 def differing_files(folder: Path, hashes: Mapping[str, str]) -> list[str]:
     """Which files of a folder are missing or have another sha256, in words."""
     return [
@@ -86,7 +107,8 @@ def load_base(folder: Path, dtype: torch.dtype | None = None) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", use_safetensors=True)
+        with no_bars():
+            return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", use_safetensors=True)
     except Exception as error:  # transformers raises whatever a damaged file leads it into
         raise ArtifactError(
             f"the base {folder} cannot be loaded",

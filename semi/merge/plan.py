@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from semi.errors import InputError, OutputError
+from semi.merge.budget import bits_to_spend
 from semi.merge.config import MergeConfig
 from semi.merge.inputs import Inputs, open_inputs
 from semi.merge.inventory import Inventory, take_inventory
 from semi.merge.lora import LoraAdapter
-from semi.merge.search import readings
+from semi.merge.search import read_prompts, readings
 from semi.merge.statistics import passes
 
 RUNTIME = 208 << 20
@@ -25,7 +26,7 @@ _NAME, _SEGMENTS, _SETTINGS = 2 << 10, 64, 16 << 10
 
 
 def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
-    """What `semi merge run` would do, JSON-able. Nothing is read but headers.
+    """What `semi merge run` would do, JSON-able. Of the models nothing is read but headers.
 
     Args:
         config: the merge.
@@ -39,9 +40,11 @@ def make_plan(config: MergeConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactError: as `open_inputs` and `take_inventory`.
+        InputError: as `require_possible`.
     """
     with open_inputs(config) as inputs:
         inventory = take_inventory(inputs.base, inputs.models, config)
+        require_possible(inventory, config)
         sizes = inventory.sizes(config)
         kinds: dict[str, dict[str, int]] = {}
         for entry in inventory.entries.values():
@@ -95,6 +98,20 @@ def prefetches(inventory: Inventory, config: MergeConfig) -> bool:
     return memory_needed(inventory, config, ahead=True) <= config.io.max_memory
 
 
+def require_possible(inventory: Inventory, config: MergeConfig) -> None:
+    """Refuse before work what cannot come to an end.
+
+    Raises:
+        InputError: too little memory is allowed, a budget of bits is too small for anything, or lambda is to be found
+            and there are no prompts.
+    """
+    require_memory(memory_needed(inventory, config, ahead=False), config.io.max_memory, "io.max_memory")
+    if config.budget is not None:
+        bits_to_spend(inventory, config)
+    if config.mask.prompts is not None:
+        read_prompts(config.mask.prompts)
+
+
 def require_memory(needed: int, allowed: int, setting: str) -> None:
     """Refuse what cannot keep to the memory that is allowed.
 
@@ -109,7 +126,7 @@ def require_memory(needed: int, allowed: int, setting: str) -> None:
     if needed > allowed:
         raise InputError(
             "the models cannot be merged in so little memory",
-            got=f"{setting} of {_mb(allowed)}",
+            got=f"{setting} of {allowed / 1e6:,.2f} MB",
             expected=f"{_mb(needed)} or more",
             do=f"allow more (`{setting}`), or merge fewer models at a time",
         )

@@ -8,15 +8,15 @@ from typing import Any
 
 from semi.artifacts import OutputFolder, open_output, sha256_of, write_json
 from semi.merge.artifact import FORMAT, KIND, MERGE
-from semi.merge.budget import Limit, bits_to_spend, find_limits
+from semi.merge.budget import Limit, find_limits
 from semi.merge.config import MergeConfig
 from semi.merge.copying import copy_files, copy_tensors
 from semi.merge.description import describe_model, hashes_of, kept_names
 from semi.merge.encoding import Encoder
-from semi.merge.inputs import BASE, Inputs, find_folder, open_inputs, settings
+from semi.merge.inputs import BASE, Inputs, find_folder, located, open_inputs, settings
 from semi.merge.inventory import BLOCK, Inventory, take_inventory
 from semi.merge.journal import Journal
-from semi.merge.plan import disk_needed, memory_needed, prefetches, require_disk, require_memory
+from semi.merge.plan import disk_needed, prefetches, require_disk, require_possible
 from semi.merge.reading import DeltaReader
 from semi.merge.search import read_prompts, readings, search_lambdas
 from semi.merge.sink import Sink
@@ -59,14 +59,12 @@ def run_merge(
             found and there are no prompts, or a budget of bits is too small for anything.
         OutputError: the folder is taken, or the disk is too small.
     """
+    config = located(config)
     with open_inputs(config) as inputs:
         inventory = take_inventory(inputs.base, inputs.models, config)
-        require_memory(memory_needed(inventory, config, ahead=False), config.io.max_memory, "io.max_memory")
-        if config.budget is not None:
-            bits_to_spend(inventory, config)  # refuses one that is too small
+        require_possible(inventory, config)
         described = inputs.describe(config)
         if config.mask.prompts is not None:
-            read_prompts(config.mask.prompts)
             described["prompts"] = sha256_of(Path(config.mask.prompts).expanduser())
         with open_output(out, kind=KIND, config=described, force=force) as folder:
             require_disk(disk_needed(inventory, inputs, config), folder.path)

@@ -16,7 +16,7 @@ from semi.merge.agreement import CONFIG, require_same_settings
 from semi.merge.artifact import FILES, Artifact
 from semi.merge.checkpoint import first_ten
 from semi.merge.layers import Layer, WeightCache, make_layer, merged_layers
-from semi.merge.origin import base_folder, load_base, open_base
+from semi.merge.origin import base_folder, load_base, open_base, require_undamaged
 from semi.merge.routing import TEXT, Route
 from semi.merge.steps import TextPolicy, Weights, read_weights
 from semi.quantised import replace_linears
@@ -79,6 +79,7 @@ class DecoupledModel:
         precision: Literal["dense", "nf4"] = "dense",
         text_policy: TextPolicy = "base",
         cache: int = CACHE,
+        hashes: bool = True,
     ) -> Self:
         """Load a merge and its base.
 
@@ -91,6 +92,8 @@ class DecoupledModel:
                 the shared vector in the same kernel.
             text_policy: what tokens of no modality get.
             cache: bytes of dense weights to keep at most.
+            hashes: False leaves out the sha256 of the merge's files and the base's, about a second for each GB. Sizes,
+                names, shapes and data types are compared in any case.
 
         Raises:
             InputError: an unknown policy or precision.
@@ -105,7 +108,9 @@ class DecoupledModel:
                 raise InputError(f"unknown {what}", got=got, expected=", ".join(known))
         with Artifact.open(folder) as artifact:
             root = base_folder(artifact, base)
-            with open_base(artifact, root) as checkpoint:
+            if hashes:
+                require_undamaged(artifact, artifact.computed_files())
+            with open_base(artifact, root, hashes=hashes) as checkpoint:
                 weights = read_weights(artifact, checkpoint, torch.device(device), text_policy)
             modalities = list(artifact.models)
             require_same_settings(root / CONFIG, {name: artifact.folder / FILES / name / CONFIG for name in modalities})

@@ -105,7 +105,7 @@ def verify(
             found.again = _fidelity(artifact, inventory, advance).report()
             found.checks.append(_same_figures(artifact, found.certificate, found.again))
             if prompts:
-                found.divergence = divergences(artifact, inventory, folder, prompts)
+                found.divergence = divergences(artifact, inventory, folder, prompts, advance)
     return found
 
 
@@ -162,6 +162,16 @@ def high_residuals(certificate: Mapping[str, Any], config: MergeConfig) -> list[
     found = {name: figures["residual"] for name, figures in certificate["models"].items() if config.rule != "none"}
     most = config.verify.max_residual
     return [f"{name}: {value:.3f}" for name, value in found.items() if value is not None and value > most]
+
+
+def beyond_base(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The models that come back further from themselves than the base is, whatever the method, in words.
+
+    Args:
+        models: figures of each, as `Fidelity.report` has them.
+    """
+    found = {name: figures["residual"] for name, figures in models.items()}
+    return [f"{name}: {value:,.3f}" for name, value in found.items() if value is not None and value > 1]
 
 
 def _residuals(artifact: Artifact, certificate: Mapping[str, Any], config: MergeConfig) -> Check:

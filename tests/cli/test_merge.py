@@ -111,7 +111,7 @@ def test_what_cannot_be_merged_is_refused(
     refused(*run, says=("there is no folder nowhere",))
     refused("merge", "plan", "merge.yaml", says=("there is no folder nowhere",))
     config(io={"max_memory": "10M"})
-    refused(*run, says=("so little memory", "io.max_memory of 11 MB"))
+    refused(*run, says=("so little memory", "io.max_memory of 10.49 MB"))
     refused("merge", "inspect", "vision", says=("incomplete",))
     (work / "mine").mkdir()
     (work / "mine" / "notes.txt").write_text("")

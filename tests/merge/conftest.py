@@ -71,6 +71,13 @@ def tuned(base: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     return {key: tensor + 0.1 * torch.randn(tensor.shape, generator=draw) for key, tensor in base.items()}
 
 
+def flip(path: Path) -> None:
+    """Change the last bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def base() -> dict[str, Tensor]:
     return random_base()

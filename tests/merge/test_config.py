@@ -77,16 +77,32 @@ def test_each_method_has_its_own_mask_and_settings(tmp_path: Path, method: str) 
     [("optimal", "trim"), ("emr", "alpha"), ("task_arithmetic", "tie"), ("tall", "trim"), ("dare", "trim_scope")],
 )
 def test_a_setting_without_effect_is_refused(tmp_path: Path, method: str, setting: str) -> None:
-    with pytest.raises(InputError, match=f"merge.{method}.{setting}"):
+    with pytest.raises(InputError, match=f"merge.{setting}: unknown.*`merge` with method {method} takes .*tau"):
         read(tmp_path, merge={"method": method, setting: 1})
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no models": ({"models": []}, ["models: "]),
-    "an unknown method": ({"merge": {"method": "slerp"}}, ["merge: ", *METHODS]),
-    "no method": ({"merge": {}}, ["merge: ", "method"]),
-    "trim of nothing": ({"merge": {"method": "ties", "trim": 0}}, ["merge.ties.trim"]),
-    "trim of more than all": ({"merge": {"method": "mmer", "trim": 1.1}}, ["merge.mmer.trim"]),
+    "an unknown method": ({"merge": {"method": "slerp"}}, ["merge.method: 'slerp' is unknown; there are ", *METHODS]),
+    "nearly a method": ({"merge": {"method": "tise"}}, ["merge.method: 'tise' is unknown, did you mean ties?"]),
+    "no method": ({"merge": {}}, ["merge.method: missing; there are ", *METHODS]),
+    "a method alone": ({"merge": "ties"}, ["merge: should be a mapping of settings, got 'ties'"]),
+    "trim of nothing": ({"merge": {"method": "ties", "trim": 0}}, ["merge.trim: should be greater than 0, got 0"]),
+    "trim of more than all": ({"merge": {"method": "mmer", "trim": 1.1}}, ["merge.trim: "]),
+    "nearly lambda": (
+        {"models": [{"name": "x", "path": "p", "lamda": 1}]},
+        ["models.0.lamda: unknown, did you mean lambda?; `models.0` takes name, path, adapter, llm_prefix, keep, lam"],
+    ),
+    "the name of lambda in Python": ({"mask": {"lambda_": 1}}, ["mask.lambda_: unknown, did you mean lambda?"]),
+    "an unknown rule": (
+        {"mask": {"rule": "best"}},
+        ["mask.rule: should be 'none', 'tall', 'agreement', 'ternary' or 'budget', got 'best'"],
+    ),
+    "neither a number nor a word": (
+        {"mask": {"lambda": "big"}},
+        ["mask.lambda: should be a valid number or should be 'auto'"],
+    ),
+    "an unknown setting": ({"mrge": 1}, ["mrge: unknown, did you mean merge?", "settings among base_model, models"]),
     "a size": ({"io": {"max_memory": "lots", "shard": "0"}}, ["io.max_memory", "'lots' is no size", "io.shard"]),
     "a negative lambda": ({"mask": {"lambda": -1}}, ["mask.lambda"]),
     "a name of a path": ({"models": [{"name": "../x", "path": "p"}]}, ["models.0.name"]),
@@ -105,7 +121,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"merge": {"method": "emr"}, "models": [{"name": "x", "path": "p", "lambda": 1.0}]},
         ["`lambda` (models.x)"],
     ),
-    "a form of the shared vector": ({"merge": {"method": "ties", "tau": "int8"}}, ["merge.ties.tau"]),
+    "a form of the shared vector": ({"merge": {"method": "ties", "tau": "int8"}}, ["merge.tau: "]),
     "a budget without bits": ({"mask": {"rule": "budget"}}, ["`mask.rule: budget` and `mask.bits` go together"]),
     "bits without a budget": ({"mask": {"bits": 0.5}}, ["`mask.rule: budget` and `mask.bits` go together"]),
     "no bits": ({"mask": {"rule": "budget", "bits": 0}}, ["mask.bits"]),
@@ -128,7 +144,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "everything at once": (
         {"io": {"speed": 1}, "models": [{"name": "x"}], "merge": {"method": "ties", "agg": "max"}, "masks": {}},
-        ["io.speed", "models.0.path", "merge.ties.agg", "masks"],
+        ["io.speed", "models.0.path", "merge.agg", "masks"],
     ),
 }
 
@@ -138,6 +154,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], named: 
     with pytest.raises(InputError) as caught:
         read(tmp_path, **changes)
     assert not [name for name in named if name not in str(caught.value)]
+
+
+def test_each_problem_has_a_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, mask={"rule": "budget", "bits": 1, "lambda": 1}, merge={"method": "emr"})
+    first, *lines = caught.value.what.splitlines()
+    assert first == f"{tmp_path / 'merge.yaml'} has settings that do not fit:"
+    assert [line.split("`")[1] for line in lines] == ["lambda", "mask.rule: budget", "mask.scale: model"]
 
 
 def test_a_budget_is_one_below_a_bit_an_entry(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from semi.artifacts import read_manifest
 from semi.errors import ArtifactError, InputError, OutputError
 from semi.merge import export as module
+from semi.merge.artifact import Artifact
 from semi.merge.checkpoint import Checkpoint
 from semi.merge.export import export
 from semi.merge.origin import open_base
 from semi.merge.restore import restore
+from tests.merge.conftest import flip
 from tests.merge.llamas import EMBEDDINGS, NORM, TOWER, Merged, Q, merge_llamas
 
 Write = Callable[..., Path]
@@ -167,6 +169,20 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
             export(artifact, "text", tmp_path / "out")
     assert caught.value.got == "10 free bytes"
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_a_damaged_merge_is_refused_whatever_its_sizes(tmp_path: Path, merged: Merged) -> None:
+    shutil.copytree(merged.folder, folder := tmp_path / "a.mmer")
+    flip(next(folder.glob("masks-text-*")))
+    with Artifact.open(folder) as artifact:
+        with pytest.raises(ArtifactError, match="is damaged") as caught:
+            export(artifact, "text", tmp_path / "out")
+        export(artifact, "lora", tmp_path / "lora")  # nothing of which is damaged
+        flip(folder / "shared-00001.safetensors")
+        with pytest.raises(ArtifactError, match="is damaged"):
+            export(artifact, "lora", tmp_path / "out")
+    assert caught.value.got == "masks-text-00001.safetensors has another sha256"
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_base_may_have_moved(tmp_path: Path, merged: Merged) -> None:

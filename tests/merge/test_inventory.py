@@ -234,6 +234,30 @@ def test_problems_of_all_models_come_at_once(tmp_path: Path, base: Tensors, tune
     assert "and 5 more" in message
 
 
+@pytest.mark.parametrize(
+    ("harm", "expected", "do"),
+    [
+        (drop(Q), "every tensor in the base", "`llm_prefix`"),
+        (put(Q, torch.ones(8, 9)), "the base's shapes", "name the base that the models were made of"),
+        (put(Q, torch.ones(8, 8).double()), "tensors of floats", "`exclude_exact`"),
+    ],
+)
+def test_each_kind_of_misfit_has_an_advice_of_its_own(
+    tmp_path: Path,
+    base: Tensors,
+    tunes: dict[str, Tensors],
+    harm: Callable[[Tensors], object],
+    expected: str,
+    do: str,
+) -> None:
+    harm(tunes["vision"])
+    with pytest.raises(ArtifactError) as caught, taken(tmp_path, base, tunes):
+        pass
+    assert expected in str(caught.value.expected)
+    assert do in str(caught.value.do)
+    assert ";" not in f"{caught.value.expected}{caught.value.do}"
+
+
 def test_an_integer_tensor_of_all_is_kept_exact_on_demand(
     tmp_path: Path, base: Tensors, tunes: dict[str, Tensors]
 ) -> None:
@@ -248,10 +272,11 @@ def test_an_integer_tensor_of_all_is_kept_exact_on_demand(
 def test_a_lora_that_does_not_fit_is_told(tmp_path: Path, base: Tensors) -> None:
     name = Q.removesuffix(".weight")
     tensors = {f"{name}.lora_A.weight": torch.ones(2, 8), f"{name}.lora_B.weight": torch.ones(9, 2)}
-    adapter = write_adapter(tmp_path / "l", tensors)
+    adapter = write_adapter(tmp_path / "l", tensors, base_model_name_or_path="owner/other")
     with pytest.raises(ArtifactError) as caught, taken(tmp_path, base, {"l": adapter}):
         pass
     assert f"l: {Q} has shape (9, 8)" in str(caught.value)
+    assert "the adapter l was trained on owner/other, says its adapter_config.json" in str(caught.value.do)
 
 
 def test_models_are_those_of_the_configuration(base_folder: Path) -> None:

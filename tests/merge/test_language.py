@@ -24,6 +24,7 @@ from semi.merge.language import MergeName
 from semi.merge.removing import remove_model
 from semi.quantised import QuantisedLinear
 from semi_kernels import NF4Weight
+from tests.merge.conftest import flip
 from tests.merge.llamas import EMBEDDINGS, EXTRA, Merged, merge_llamas
 from tests.merge.newcomers import NEW, newcomer
 
@@ -264,10 +265,7 @@ def test_what_cannot_be_is_refused(merged: Merged, tmp_path: Path, write_lm: Wri
 
 def test_damage_is_found_before_anything_is_computed(merged: Merged, tmp_path: Path) -> None:
     shutil.copytree(merged.folder, folder := tmp_path / "a.mmer")
-    file = folder / "shared-00001.safetensors"
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
+    flip(folder / "shared-00001.safetensors")
     with pytest.raises(ArtifactError, match="is damaged") as caught:
         LanguageModel.load(f"{folder}#text", device="cpu")
     assert "shared-00001.safetensors" in str(caught.value.got)

@@ -184,6 +184,13 @@ def test_a_missing_file_is_named(tmp_path: Path, lora_folder: Path) -> None:
             LoraAdapter.open(lora_folder)
 
 
+def test_a_whole_model_is_no_adapter(base_folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="holds no LoRA adapter") as caught:
+        LoraAdapter.open(base_folder)
+    assert caught.value.got == "a whole model"
+    assert "leave `adapter: lora` out" in str(caught.value.do)
+
+
 PEFT: dict[str, dict[str, Any]] = {
     "plain": {"target_modules": ["q_proj", "up_proj"]},
     "rslora": {"target_modules": ["q_proj", "down_proj"], "use_rslora": True, "r": 4},

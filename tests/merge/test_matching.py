@@ -69,6 +69,12 @@ def test_keys_that_need_no_name_are_kept_and_told(tmp_path: Path, base_folder: P
     assert missing.problems == (f"m: lacks {UP}",)
 
 
+def test_a_prefix_that_begins_no_key_is_told(base_folder: Path) -> None:
+    found = match(base_folder, base_folder, "language_model.")
+    assert not found.problems
+    assert found.notes == ("m: `llm_prefix` language_model. begins no key",)
+
+
 def test_missing_keys_are_told(tmp_path: Path, base_folder: Path, base: dict[str, Tensor]) -> None:
     del base[UP], base["lm_head.weight"]
     found = match(base_folder, write_checkpoint(tmp_path / "m", base))

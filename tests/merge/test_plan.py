@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from semi.errors import OutputError
+from semi.errors import InputError, OutputError
 from semi.merge import plan
 from semi.merge.plan import RUNTIME, disk_free, make_plan
 from semi.merge.run import run_merge
@@ -53,6 +53,26 @@ def test_it_reads_ahead_where_there_is_room(
     tight = make_plan(config_of(base_folder, models, io={"max_memory": wide["needed"] - 1}), tmp_path)["memory"]
     assert not tight["prefetch"]
     assert RUNTIME < tight["needed"] < wide["needed"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "got"),
+    [
+        ({"io": {"max_memory": "1M"}}, "io.max_memory of 1.05 MB"),
+        ({"mask": {"rule": "budget", "bits": 0.001}}, "mask.bits of 0.001"),
+        ({"mask": {"lambda": "auto", "prompts": "/nowhere.txt"}}, "No such file or directory"),
+    ],
+)
+def test_it_refuses_what_a_merge_would_refuse(
+    settings: dict[str, Any], got: str, models: dict[str, Path | dict[str, Any]], base_folder: Path, tmp_path: Path
+) -> None:
+    little = config_of(base_folder, models, **settings)
+    with pytest.raises(InputError) as planned:
+        make_plan(little, tmp_path / "out")
+    with pytest.raises(InputError) as run:
+        run_merge(little, tmp_path / "out")
+    assert str(planned.value) == str(run.value)
+    assert planned.value.got == got
 
 
 def test_an_expanded_adapter_takes_memory(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from semi.errors import ArtifactError, InputError
 from semi.merge import inventory, run
 from semi.merge.codes import METHODS
 from semi.merge.config import MergeConfig
-from semi.merge.origin import configuration, open_base
+from semi.merge.origin import base_folder, configuration, open_base
 from semi.merge.restore import add, extra_rows, restore, restored_tensors
 from semi.merge.run import run_merge
 from tests.merge.llamas import EMBEDDINGS, EXTRA, NORM, TOWER, Merged, Q, merge_llamas
@@ -142,6 +143,18 @@ def test_another_base_is_refused_by_name(tmp_path: Path, write_lm: Write, merged
         with pytest.raises(ArtifactError, match="is not there") as caught:
             open_base(artifact, tmp_path / "nowhere")
         assert "--base" in str(caught.value)
+        assert f"looked for a folder {tmp_path / 'nowhere'}" in str(caught.value)
+
+
+def test_an_asset_that_was_not_fetched_is_a_base_that_is_not_there(
+    tmp_path: Path, merged: Merged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMI_CACHE", str(tmp_path))
+    with merged.open() as artifact:
+        artifact.base = replace(artifact.base, id="smollm2-135m")
+        with pytest.raises(ArtifactError, match="is not there") as caught:
+            base_folder(artifact)
+    assert "has not been fetched" in str(caught.value.got)
 
 
 def test_a_base_of_other_tensors_is_refused_without_hashes(tmp_path: Path, merged: Merged) -> None:

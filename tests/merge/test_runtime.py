@@ -18,6 +18,7 @@ from semi.merge.runtime import DecoupledModel
 from semi.merge.steps import Weights
 from semi.quantised import QuantisedLinear
 from semi_kernels import NF4Weight
+from tests.merge.conftest import flip
 from tests.merge.llamas import EXTRA, NORM, Merged, Q, merge_llamas
 
 Write = Callable[..., Path]
@@ -280,6 +281,22 @@ def test_a_base_that_is_no_language_model_is_refused(merged: Merged, tmp_path: P
     (other / "config.json").write_text(json.dumps({"model_type": "resnet"}))
     with pytest.raises(ArtifactError, match="cannot be loaded"):
         DecoupledModel.load(merged.folder, base=other)
+
+
+def test_a_damaged_merge_is_refused_unless_hashes_are_left_out(merged: Merged, tmp_path: Path) -> None:
+    shutil.copytree(merged.folder, folder := tmp_path / "a.mmer")
+    flip(folder / "kept-vision-00001.safetensors")
+    DecoupledModel.load(folder)  # encoders have no part in it
+    flip(folder / "exact-text.safetensors")
+    with pytest.raises(ArtifactError, match="is damaged") as caught:
+        DecoupledModel.load(folder)
+    assert caught.value.got == "exact-text.safetensors has another sha256"
+    DecoupledModel.load(folder, hashes=False)
+
+
+def test_loading_shows_no_bar(merged: Merged, capfd: pytest.CaptureFixture[str]) -> None:
+    DecoupledModel.load(merged.folder)
+    assert capfd.readouterr().err == ""
 
 
 def test_weights_are_those_of_the_base_underneath(model: DecoupledModel, merged: Merged) -> None:

@@ -18,7 +18,7 @@ from semi.merge.codes import METHODS
 from semi.merge.config import MergeConfig
 from semi.merge.divergence import compare
 from semi.merge.run import run_merge
-from semi.merge.verify import Verification, high_residuals, verify
+from semi.merge.verify import Verification, beyond_base, high_residuals, verify
 from tests.merge.llamas import EMBEDDINGS, NORM, Merged, Q, merge_llamas
 from tests.merge.newcomers import NEW, newcomer
 
@@ -117,6 +117,11 @@ def test_what_is_high_is_said_in_one_place() -> None:
     for method, high in (("mmer", ["c: 0.700"]), ("ties", [])):
         said = {"base_model": "base", "models": models, "merge": {"method": method}}
         assert high_residuals(certificate, MergeConfig.model_validate(said)) == high
+
+
+def test_a_residual_above_1_is_told_of_every_method() -> None:
+    residuals = {"a": 0.9, "b": 1.0, "c": 373.0, "d": None}
+    assert beyond_base({name: {"residual": residual} for name, residual in residuals.items()}) == ["c: 373.000"]
 
 
 def test_nan_and_missing_rows_of_an_added_model(merged: Merged, tmp_path: Path) -> None:

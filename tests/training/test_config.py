@@ -73,6 +73,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ({"batch": 1}, "each of the 2 sources"),
         ({"schedule": {"steps": 5, "lr": float("nan")}}, "lr"),
         ({"schedule": {"steps": 5, "lr": float("inf")}}, "lr"),
+        ({"start": 3}, "start: is not a valid path, got 3"),
     ],
     ids=str,
 )
@@ -122,7 +123,7 @@ def test_a_change_that_cannot_be_made_is_refused(tmp_path: Path, change: str) ->
 
 
 def test_a_change_to_an_unknown_or_impossible_setting_is_refused(tmp_path: Path) -> None:
-    for change, part in (("seeds=1", "seeds"), ("noise=7", "noise"), ("=1", "Extra")):
+    for change, part in (("seeds=1", "seeds"), ("noise=7", "noise"), ("=1", "unknown")):
         with pytest.raises(InputError, match=part):
             read_config(write(tmp_path), ProjectorConfig, [change])
 
