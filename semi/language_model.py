@@ -57,8 +57,7 @@ class LanguageModel:
         Args:
             base: the folder of a merge's base, where it is not where the merge found it.
         """
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        loaded = weights.load(name, precision, target, base)
+        loaded = weights.load(name, precision, weights.find_device(device), base)
         return cls(loaded, id=str(loaded.view.name) if loaded.view else name)
 
     def under(self, modality: str | None) -> LanguageModel:

@@ -97,7 +97,7 @@ def _usual_width(vectors: Sequence[Sized]) -> int:
 
 def _other_width(vector: Sized, width: int) -> PairsError:
     return PairsError(
-        "the vector has another width than the others",
+        "the vector has another width",
         got=f"{len(vector)} numbers",
         expected=f"{width} numbers",
         do="encode all samples with the same encoder",

@@ -43,6 +43,30 @@ class Loaded:
     """What a merge shows of itself; None: it is no merge."""
 
 
+def find_device(name: torch.device | str | None) -> torch.device:
+    """A device by its name; None: a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: PyTorch has no device of that name here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).item()
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # AssertionError: PyTorch was built without CUDA
+        raise InputError(
+            f"no device {str(name)!r} that PyTorch can use here",
+            got=str(error).partition("\n")[0],
+            expected="cpu" + (", cuda or cuda:NUMBER" if torch.cuda.is_available() else ": there is no CUDA"),
+            do="give none: the GPU is taken where there is one",
+        ) from error
+    return torch.device(name)
+
+
 def load(name: str, precision: str | None, device: torch.device, base: str | Path | None = None) -> Loaded:
     """A causal language model by asset name, folder, hub id or as `semi.merge.language.MergeName` names one of a merge.
 

@@ -125,7 +125,7 @@ def test_vectors_of_another_width_than_most_are_named_before_any_work(tmp_path):
     assert (refused.value.got, refused.value.expected) == ("3 numbers", "2 numbers")
     found = read_pairs(path, modality=vectors, skip_bad=True)
     assert len(found.pairs) == 4
-    assert found.skipped == ["line 2: the vector has another width than the others (got 3 numbers)"]
+    assert found.skipped == ["line 2: the vector has another width (got 3 numbers)"]
 
 
 def test_a_window_of_vectors_is_their_mean():

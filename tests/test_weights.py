@@ -167,3 +167,9 @@ def test_a_precision_that_does_not_go_with_the_model_is_refused(tiny_lm: Path) -
     with pytest.raises(InputError, match="unknown precision") as refused:
         LanguageModel.load(str(tiny_lm), precision="int3")
     assert "nf4" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["banana", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(InputError, match=f"no device '{name}'"):
+        LanguageModel.load(device=name)

@@ -51,14 +51,10 @@ def command(
     """Serve integrations over one language model, in the shape of OpenAI's API."""
     if (backend is BackendName.VLLM) != (backend_url is not None):
         raise InputError("--backend vllm and --backend-url come together", got=backend_url, do="give both or neither")
-    try:
-        from semi.serve.server import listen, serve
-    except ImportError as error:
-        raise InputError(
-            "serving needs packages that are not here", got=error, do="pip install 'semi-llm[serve]'"
-        ) from error
+    from semi.serve.beforehand import listen, require_integrations
 
     keys, limits = key or [], _limits(limit or [])
+    require_integrations(folders)
 
     def vllm() -> Backend:
         from semi.serve.vllm import VLLM
@@ -66,6 +62,15 @@ def command(
         return VLLM(backend_url or "", backend_model, backend_key)
 
     with listen(host, port, keys) as listening, suppress(KeyboardInterrupt):  # how people end it
+        from semi.weights import find_device
+
+        find_device(device)
+        try:
+            from semi.serve.server import serve
+        except ImportError as error:
+            raise InputError(
+                "serving needs packages that are not here", got=error, do="pip install 'semi-llm[serve]'"
+            ) from error
         serve(
             folders,
             listening,

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
 from typing import Annotated
 
 import typer
@@ -31,29 +32,35 @@ def command(
     if find_spec("gradio") is None:
         raise InputError("the page needs gradio, which is not here", do="pip install 'semi-llm[ui]'")
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder", do=f"mkdir {folder}")
+        taken = folder.exists()
+        do = "name a folder" if taken else f"mkdir {folder}"
+        raise InputError(f"{folder} is no folder", got="a file" if taken else "nothing there", do=do)
     from semi.hub import find_foundation
+    from semi.ui.loopback import listen
+    from semi.ui.summary import read_summary
 
-    found = find_foundation(foundation)  # a wrong name is refused before anything heavy is imported
+    if study is not None:
+        read_summary(study)
+    with listen(port) as listening:
+        _serve(find_foundation(foundation), folder, study, listening)
 
+
+def _serve(foundation: Path, folder: Path, study: Path | None, listening: socket) -> None:
+    """All that is heavy to import; what could be refused has been."""
     # gradio reads them when it is imported: nothing is reported, and files that come in go where they are deleted.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that they are deleted
 
     from semi.ui.workshop import Workshop
 
-    workshop = Workshop(found, folder)
+    workshop = Workshop(foundation, folder)
     try:
         os.environ["GRADIO_TEMP_DIR"] = str(workshop.uploads)
 
-        from semi.ui.curves import read_summary
-        from semi.ui.loopback import listen
         from semi.ui.page import page
         from semi.ui.server import serve
 
-        if study is not None:
-            read_summary(study)
-        with listen(port) as listening, suppress(KeyboardInterrupt):  # how people end it
+        with suppress(KeyboardInterrupt):  # how people end it
             address = f"http://{listening.getsockname()[0]}:{listening.getsockname()[1]}"
             serve(page(workshop, study), listening, lambda: typer.echo(f"{address}  (Ctrl-C ends it)"))
     finally:

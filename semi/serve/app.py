@@ -13,15 +13,20 @@ from starlette.exceptions import HTTPException
 
 import semi
 from semi.serve.engine import Engine
-from semi.serve.guard import Guard
+from semi.serve.guard import ROUTES, Guard
 from semi.serve.keys import Keys
 from semi.serve.metrics import Metrics
 from semi.serve.refusal import Refusal
 from semi.serve.routes import openai_routes
-from semi.serve.schema import FaultAnswer, Health
+from semi.serve.schema import BRANCH, FaultAnswer, Health
 
-STATUSES = (400, 401, 404, 408, 413, 421, 429, 500, 502, 503, 504)
-CODES = {404: "not_found", 405: "method_not_allowed"}
+STATUSES = (400, 401, 404, 405, 408, 413, 421, 429, 500, 502, 503, 504)
+INSTEAD = {"/v1/completions": "/v1/chat/completions", "/v1/responses": "/v1/chat/completions"}
+"""Of OpenAI's routes that are not served."""
+
+NOT_JSON = "the body is not JSON"
+LONGEST = 100
+"""Characters of what a client sent that are said back."""
 
 
 def create_app(engine: Engine, metrics: Metrics, keys: Sequence[str] = ()) -> FastAPI:
@@ -67,14 +72,11 @@ def create_app(engine: Engine, metrics: Metrics, keys: Sequence[str] = ()) -> Fa
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        # the first of them, and nothing of what was sent: it may be large, or no JSON
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:]))
-        return refused(Refusal(400, "invalid_request", f"{where}: {first['msg']}" if where else first["msg"], where))
+        return refused(_invalid(request, error))
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        answer = refused(Refusal(error.status_code, CODES.get(error.status_code, "invalid_request"), error.detail))
+        answer = refused(_unknown(request, error))
         answer.headers.update(error.headers or {})
         return answer
 
@@ -95,3 +97,29 @@ def create_app(engine: Engine, metrics: Metrics, keys: Sequence[str] = ()) -> Fa
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the page
     app.add_middleware(Guard, keys=Keys(keys), limits=engine.limits, metrics=metrics)
     return app
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Refusal:
+    """The first that is wrong, and nothing of what was sent: it may be large, or no JSON."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid" or (first["type"], first["loc"]) == ("missing", ("body",)):
+        return Refusal(400, "invalid_request", NOT_JSON)
+    kind = request.headers.get("content-type", "")
+    if first["loc"] == ("body",) and "json" not in kind:
+        told = f"Content-Type is {kind[:LONGEST]!r}; it has to be application/json"
+        return Refusal(400, "invalid_request", told)
+    where = ".".join(str(name) for name in first["loc"][1:] if not str(name).startswith(BRANCH))
+    return Refusal(400, "invalid_request", f"{where}: {first['msg']}" if where else first["msg"], where or None)
+
+
+def _unknown(request: Request, error: HTTPException) -> Refusal:
+    """A route that is not there, or is asked in another way."""
+    path = request.url.path
+    if error.status_code == 404:
+        do = f"use {INSTEAD[path]}" if path in INSTEAD else f"there are {', '.join(sorted(ROUTES))}"
+        return Refusal(404, "not_found", f"{path[:LONGEST]} is not served; {do}")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return Refusal(405, "method_not_allowed", f"{path} takes {allowed}, not {request.method}")
+    # FastAPI says so of bytes that are no text, and of lists in lists in lists
+    return Refusal(error.status_code, "invalid_request", NOT_JSON if error.status_code == 400 else error.detail)

@@ -15,17 +15,17 @@ from semi.serve.refusal import Refusal, wrong_input
 from semi.serve.schema import Message, ModalityPart, TextPart
 
 
-def samples_of(messages: Sequence[Message], modalities: Sequence[str], limits: Limits) -> list[ModalityPart]:
-    """The parts of a conversation that hold samples, in their order.
+def samples_of(messages: Sequence[Message], modalities: Sequence[str], limits: Limits) -> dict[str, ModalityPart]:
+    """The parts of a conversation that hold samples, in their order, by their places in the request.
 
     Raises:
         Refusal: the conversation is none that can be answered, or is too long.
     """
-    found: list[ModalityPart] = []
+    found: dict[str, ModalityPart] = {}
     characters = 0
     for i, message in enumerate(messages):
         for j, part in enumerate(message.parts):
-            where = f"messages.{i}.content.{j}"
+            where = f"messages.{i}.content" + ("" if isinstance(message.content, str) else f".{j}")
             if isinstance(part, TextPart):
                 characters += len(part.text)
                 if PLACEHOLDER in part.text:
@@ -37,11 +37,9 @@ def samples_of(messages: Sequence[Message], modalities: Sequence[str], limits: L
                 told = f"no modality {part.modality!r} here; there are {', '.join(modalities)}"
                 raise Refusal(400, "unknown_modality", told, f"{where}.modality")
             else:
-                found.append(part)
+                found[where] = part
     if messages[-1].role != "user":
         raise Refusal(400, "invalid_value", "the last message is none of the user", "messages")
-    if len(found) > limits.samples:
-        raise Refusal(400, "too_many_samples", f"{len(found)} samples; {limits.samples} are allowed", "messages")
     if characters > limits.characters:
         told = f"{characters} characters of text; {limits.characters} are allowed"
         raise Refusal(400, "text_too_long", told, "messages")

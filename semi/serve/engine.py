@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from semi.integration import Integration
 from semi.language_model import LanguageModel
@@ -17,9 +18,10 @@ from semi.serve.metrics import Metrics
 from semi.serve.reader import Read, Reader
 from semi.serve.refusal import Refusal
 from semi.serve.samples import unpack
-from semi.serve.schema import ChatRequest, Packed, RawFile, Values, Words
+from semi.serve.schema import ChatRequest, EmbeddingRequest, ModalityPart
 
 CLOSE_S = 10.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,22 @@ class Engine:
         """What requests can ask for: the language model, for all modalities, or one of them."""
         return [self._language_model.id, *self.integrations]
 
-    async def read(self, modality: str, data: Sequence[Values | Packed | RawFile | Words]) -> list[Read]:
+    async def read(self, request: EmbeddingRequest) -> list[Read]:
         """Samples of one modality.
 
         Raises:
-            Refusal: one of them is none.
+            Refusal: one of them is none, or there are too many.
         """
-        return await self._read([(modality, each) for each in data])
+        self.require_model(request.model)
+        if request.model not in self.integrations:
+            told = f"samples are of a modality: {', '.join(self.integrations)}"
+            raise Refusal(400, "unknown_modality", told, "model")
+        parts = request.parts
+        for place, part in parts.items():
+            if part.modality != request.model:
+                told = f"a sample of {part.modality!r} where the model is {request.model!r}"
+                raise Refusal(400, "unknown_modality", told, f"{place}.modality")
+        return await self._read(parts)
 
     async def ask(self, request: ChatRequest) -> Asked:
         """All that comes before writing.
@@ -74,8 +85,8 @@ class Engine:
         self.require_model(request.model)
         taken = [request.model] if request.model in self.integrations else list(self.integrations)
         parts = samples_of(request.messages, taken, self.limits)
-        read = await self._read([(part.modality, part.data) for part in parts])
-        model = self._model([part.modality for part in parts] or taken[:1])
+        read = await self._read(parts)
+        model = self._model([part.modality for part in parts.values()] or taken[:1])
         prompt, soft = await asyncio.to_thread(prompt_of, model.tokenizer, request.messages, read, self._instructions)
         allowed = self.limits.new_tokens
         wanted = request.max_completion_tokens or request.max_tokens or allowed
@@ -111,7 +122,11 @@ class Engine:
             self._metrics.tokens.labels("completion").inc(tokens)
 
     def require_model(self, name: str) -> None:
-        """Refuse a model that is not there."""
+        """Refuse a model that is not there.
+
+        Raises:
+            Refusal: it is not.
+        """
         if name not in self.models:
             told = f"no model {name!r} here; there are {', '.join(self.models)}"
             raise Refusal(404, "model_not_found", told, "model")
@@ -121,14 +136,20 @@ class Engine:
         await self._backend.close()
         await asyncio.to_thread(self._reader.close, CLOSE_S)
 
-    async def _read(self, samples: Sequence[tuple[str, Values | Packed | RawFile | Words]]) -> list[Read]:
-        unpacked = [await asyncio.to_thread(unpack, data, self.limits) for _, data in samples]
+    async def _read(self, parts: Mapping[str, ModalityPart]) -> list[Read]:
+        """Samples by their places in the request."""
+        if len(parts) > self.limits.samples:
+            told = f"{len(parts)} samples; {self.limits.samples} are allowed"
+            raise Refusal(400, "too_many_samples", told, next(iter(parts)).partition(".")[0])
+        unpacked = [
+            await _at(place, asyncio.to_thread(unpack, part.data, self.limits)) for place, part in parts.items()
+        ]
         reading = [
-            asyncio.wrap_future(self._reader.read(modality, sample))
-            for (modality, _), sample in zip(samples, unpacked, strict=True)
+            asyncio.wrap_future(self._reader.read(part.modality, sample))
+            for part, sample in zip(parts.values(), unpacked, strict=True)
         ]
         try:
-            return list(await asyncio.gather(*reading))
+            return list(await asyncio.gather(*map(_at, parts, reading)))
         finally:
             for each in reading:
                 each.cancel()
@@ -146,3 +167,13 @@ def _context(language_model: LanguageModel) -> int:
     """How many tokens it can read."""
     config = language_model.model.config.get_text_config()
     return int(getattr(config, "max_position_embeddings", None) or 2**31)
+
+
+async def _at(place: str, work: Awaitable[T]) -> T:
+    """What comes of it; what is wrong with the sample is told of its place in the request."""
+    try:
+        return await work
+    except Refusal as refusal:
+        if refusal.status == 400:
+            refusal.param = place
+        raise

@@ -19,6 +19,7 @@ from semi.serve.refusal import Refusal
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 OPEN = "/healthz"
 """Needs no key."""
+SOONER = "ask for fewer tokens, with fewer samples or a shorter prompt, or again when less is waiting"
 ROUTES = {OPEN, "/metrics", "/openapi.json", "/v1/models", "/v1/chat/completions", "/v1/embeddings"}
 
 
@@ -51,7 +52,7 @@ class Guard:
         except _Gone:
             self._metrics.refused.labels("disconnected").inc()
         finally:
-            route = scope["path"] if scope["path"] in ROUTES else "other"
+            route = _route(scope["path"])
             self._metrics.requests.labels(route, reply.status or "none").inc()
             self._metrics.seconds.labels(route).observe(time.monotonic() - began)
 
@@ -116,7 +117,7 @@ class Guard:
                 raise _Gone
             work.result()
         except TimeoutError:
-            raise Refusal(504, "too_slow", f"no answer in {self._limits.request_s:g} s") from None
+            raise Refusal(504, "too_slow", f"no answer in {self._limits.request_s:g} s: {SOONER}") from None
         finally:
             for task in (work, gone):
                 task.cancel()
@@ -163,6 +164,12 @@ class _Reply:
                     await self.send({"type": "http.response.body", "body": refusal.content})
                 elif self._events:
                     await self.send({"type": "http.response.body", "body": b"data: " + refusal.content + b"\n\n"})
+
+
+def _route(path: str) -> str:
+    """By what name it is counted; whatever clients think of is one."""
+    known = "/v1/models" if path.startswith("/v1/models/") else path
+    return known if known in ROUTES else "other"
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -50,6 +50,12 @@ def openai_routes(engine: Engine) -> APIRouter:
         """What can be asked for: the language model, about any modality, and each modality."""
         return Models(data=[Model(id=name, created=since) for name in engine.models])
 
+    @router.get("/models/{name:path}")
+    async def model(name: str) -> Model:
+        """One of them; the name of a language model may have slashes."""
+        engine.require_model(name)
+        return Model(id=name, created=since)
+
     @router.post("/chat/completions", responses=EVENTS)
     async def chat(request: ChatRequest) -> Response:
         """The next message of a conversation in which samples stand among the words."""
@@ -74,11 +80,7 @@ def openai_routes(engine: Engine) -> APIRouter:
     @router.post("/embeddings")
     async def embeddings(request: EmbeddingRequest) -> EmbeddingAnswer:
         """Where samples lie, the labels nearest to them, and whether they are unlike anything seen."""
-        engine.require_model(request.model)
-        if request.model not in engine.integrations:
-            told = f"samples are of a modality: {', '.join(engine.integrations)}"
-            raise Refusal(400, "unknown_modality", told, "model")
-        read = await engine.read(request.model, request.samples)
+        read = await engine.read(request)
         tokens = sum(len(each.soft) for each in read)
         return EmbeddingAnswer(
             model=request.model,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from semi.errors import InputError, SemiError
 from semi.modality import Modality
 from semi.serve.limits import Limits
 from semi.serve.refusal import Refusal
@@ -22,6 +23,8 @@ DEEPEST = 4
 """Axes of an array."""
 REFERRING = (b"#EXTM3U", b"ffconcat", b"<VRTDataset", b"<GDAL_WMS", b"<MPD")
 """How files begin that name other files or addresses, which libraries for films and maps would open."""
+
+NO_PATH = "a path or an address is no sample; send the file itself"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,7 @@ class Sample:
 
         Raises:
             PairsError: it is no sample of the modality.
+            InputError: it is text, and the modality takes that for the name of a file.
         """
         key: str = "data"
         value: Any = self.content
@@ -49,7 +53,12 @@ class Sample:
             key, value = "file", folder / f"sample{self.suffix}"
             value.write_bytes(self.content)
         # with a rate or units as in pairs files that declare them
-        return modality.parse({key: value, **dict(self.declared)} if self.declared else value, folder=folder)
+        try:
+            return modality.parse({key: value, **dict(self.declared)} if self.declared else value, folder=folder)
+        except SemiError as error:
+            if isinstance(value, str) and str(folder) in str(error):  # it was taken for the name of a file there
+                raise InputError(NO_PATH) from error
+            raise
 
 
 def unpack(data: Values | Packed | RawFile | Words, limits: Limits) -> Sample:
@@ -125,5 +134,5 @@ def _no_path(text: str) -> str:
     text = text.strip()  # as modalities do
     path = Path(text)
     if not text or text[0] in "{~" or "\0" in text or path.anchor or ".." in path.parts:  # {: JSON may hold a path
-        raise Refusal(400, "invalid_value", "a path is no sample; send the file itself", "text")
+        raise Refusal(400, "invalid_value", NO_PATH, "text")
     return text

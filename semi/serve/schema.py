@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
 Units = Text | dict[str, Text]
+BRANCH = "<"
+"""How the tags of alternatives begin: pydantic puts them among the fields of an error's place, where no client knows
+them."""
 
 
 class _Sent(BaseModel):
@@ -57,21 +60,23 @@ FORMS = {"values": Values, "float32": Packed, "file": RawFile, "text": Words}
 
 
 def _form(data: Any) -> str | None:
-    """Which of the forms data has."""
+    """Which of the forms data has; None: none, or several."""
     if isinstance(data, dict):
-        return next((name for name in FORMS if name in data), None)
-    return next((name for name, form in FORMS.items() if isinstance(data, form)), None)
+        found = [name for name in FORMS if name in data]
+    else:
+        found = [name for name, form in FORMS.items() if isinstance(data, form)]
+    return f"<{found[0]}>" if len(found) == 1 else None
 
 
 Data = Annotated[
-    Annotated[Values, Tag("values")]
-    | Annotated[Packed, Tag("float32")]
-    | Annotated[RawFile, Tag("file")]
-    | Annotated[Words, Tag("text")],
+    Annotated[Values, Tag("<values>")]
+    | Annotated[Packed, Tag("<float32>")]
+    | Annotated[RawFile, Tag("<file>")]
+    | Annotated[Words, Tag("<text>")],
     Discriminator(
         _form,
         custom_error_type="data",
-        custom_error_message='data is none of {"values": ...}, {"float32": ..., "shape": ...}, '
+        custom_error_message='a sample needs exactly one of {"values": ...}, {"float32": ..., "shape": ...}, '
         '{"file": ..., "name": ...}, {"text": ...}',
     ),
 ]
@@ -91,15 +96,48 @@ class ModalityPart(_Sent):
     modality: Text
     data: Data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_data(cls, part: Any) -> Any:
+        """Data that is missing is told of as data that is none: what it needs is said there."""
+        return {"data": None} | part if isinstance(part, dict) else part
 
-Part = Annotated[TextPart | ModalityPart, Field(discriminator="type")]
+
+def _type(part: Any) -> str | None:
+    """Which part it is."""
+    found = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
+    return f"<{found}>" if found in ("text", "modality") else None
+
+
+Part = Annotated[
+    Annotated[TextPart, Tag("<text>")] | Annotated[ModalityPart, Tag("<modality>")],
+    Discriminator(
+        _type,
+        custom_error_type="part",
+        custom_error_message='a part is {"type": "text", "text": ...} or '
+        '{"type": "modality", "modality": ..., "data": ...}; others, such as image_url, are not served',
+    ),
+]
+
+
+def _content(content: Any) -> str | None:
+    """Whether it is text alone."""
+    return "<text>" if isinstance(content, str) else "<parts>" if isinstance(content, list) else None
+
+
+Content = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[Part], Field(min_length=1, max_length=64), Tag("<parts>")],
+    Discriminator(
+        _content, custom_error_type="content", custom_error_message="content is a string, or a list of parts"
+    ),
+]
 
 
 class Message(_Sent):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
-    content: str | Annotated[list[Part], Field(min_length=1, max_length=64)]
+    content: Content
     name: str | None = None
 
     @property
@@ -142,21 +180,61 @@ class ChatRequest(_Sent):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
+def _given(given: Any) -> str | None:
+    """How a sample is written where nothing but samples is expected."""
+    if isinstance(given, str):
+        return "<text>"
+    if isinstance(given, list):
+        return "<numbers>"
+    if isinstance(given, ModalityPart) or (isinstance(given, dict) and "type" in given):
+        return "<part>"
+    return "<data>" if isinstance(given, dict | _Sent) else None
+
+
+def _input(given: Any) -> str | None:
+    """As `_given`, or several: a list of anything but numbers."""
+    several = isinstance(given, list) and not (given and isinstance(given[0], int | float))
+    return "<several>" if several else _given(given)
+
+
+_WRITTEN = 'a string, a list of numbers, {"values": ...} and its like, or a part of the type modality'
+Given = (
+    Annotated[Text, Tag("<text>")]
+    | Annotated[list[Any], Tag("<numbers>")]
+    | Annotated[Data, Tag("<data>")]
+    | Annotated[ModalityPart, Tag("<part>")]
+)
+One = Annotated[Given, Discriminator(_given, custom_error_type="input", custom_error_message=f"a sample is {_WRITTEN}")]
+Input = Annotated[
+    Given | Annotated[list[One], Field(min_length=1), Tag("<several>")],
+    Discriminator(_input, custom_error_type="input", custom_error_message=f"input is {_WRITTEN}; or a list of these"),
+]
+
+
 class EmbeddingRequest(_Sent):
     """Samples to be embedded."""
 
     model: Text
     """A modality."""
-    input: Text | Annotated[list[Text | Data], Field(min_length=1, max_length=64)] | Data
-    """One sample or several; a string is `{"text": ...}`."""
+    input: Input
+    """One sample or several; a string is `{"text": ...}`, a list of numbers is `{"values": ...}`."""
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
 
     @property
-    def samples(self) -> list[Values | Packed | RawFile | Words]:
-        """As a list."""
-        given = self.input if isinstance(self.input, list) else [self.input]
-        return [Words(text=each) if isinstance(each, str) else each for each in given]
+    def parts(self) -> dict[str, ModalityPart]:
+        """The samples by their places in the request, each as a part of a conversation."""
+        if _input(self.input) != "<several>":
+            return {"input": self._part(self.input)}
+        return {f"input.{i}": self._part(each) for i, each in enumerate(self.input)}
+
+    def _part(self, given: Any) -> ModalityPart:
+        if isinstance(given, ModalityPart):
+            return given
+        data = (
+            Words(text=given) if isinstance(given, str) else Values(values=given) if isinstance(given, list) else given
+        )
+        return ModalityPart(type="modality", modality=self.model, data=data)
 
 
 class Usage(BaseModel):

@@ -29,6 +29,18 @@ def modalities() -> list[str]:
     return [p.name for p in list_plugins() if p.kind == "modality" and p.state in ("available", "loaded")]
 
 
+def steps_of(text: str) -> int | None:
+    """The number that was typed; None: none was, and it is to be found on the pairs.
+
+    Raises:
+        InputError: something else was typed.
+    """
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit()):
+        raise InputError("gradient steps are a whole number", got=text, do="type one from 0 on, or leave it empty")
+    return int(text) if text else None
+
+
 def build(page: gr.Blocks, workshop: Workshop) -> None:
     """Lay out the tab in the Blocks around."""
     modality = gr.Dropdown(modalities(), value="vectors", label="Modality", info="vectors: of your own encoder")
@@ -39,7 +51,9 @@ def build(page: gr.Blocks, workshop: Workshop) -> None:
             shots = gr.Number(SHOTS, label="Pairs to learn from, at most", minimum=2, precision=0)
             held = gr.Number(HELD, label="Pairs kept back to compare answers on", minimum=0, maximum=32, precision=0)
         with gr.Row():
-            steps = gr.Number(None, label="Gradient steps", info="Empty: found on the pairs.", minimum=0, precision=0)
+            info = "Empty: found on the pairs."
+            # no gr.Number: once it is shown, an empty one is 0
+            steps = gr.Textbox("", label="Gradient steps", info=info, placeholder="automatic", max_length=9)
             seed = gr.Number(0, label="Seed", minimum=0, precision=0)
         encoder = gr.Dropdown(["default"], value="default", label="Encoder")
         template = gr.Textbox(TEMPLATE, label="Caption of a class label", info="With {label} in it.", max_length=500)
@@ -74,14 +88,16 @@ def build(page: gr.Blocks, workshop: Workshop) -> None:
         yield show(job)
 
     @telling_on(problem)
-    def learn(name: str, dropped: list[str], template: str, encoder: str, *numbers: float | None) -> Iterator[Update]:
-        kind = load_modality(name)
-        shots, held, steps, seed = (None if number is None else int(number) for number in numbers)
+    def learn(
+        name: str, dropped: list[str], template: str, encoder: str, steps: str, *numbers: float | None
+    ) -> Iterator[Update]:
+        kind, chosen_steps = load_modality(name), steps_of(steps)
+        shots, held, seed = (None if number is None else int(number) for number in numbers)
         found = pairs_of(lay_out(dropped or [], workshop.drop()), kind, template)
         order = Order(
             kind,
             *divide(found.pairs, SHOTS if shots is None else shots, held or 0, seed or 0),
-            Settings(steps=steps, seed=seed or 0, encoder=None if encoder == "default" else encoder),
+            Settings(steps=chosen_steps, seed=seed or 0, encoder=None if encoder == "default" else encoder),
         )
         yield from watch(workshop.start(order))
 
@@ -102,7 +118,7 @@ def build(page: gr.Blocks, workshop: Workshop) -> None:
         names = load_modality(name).encoders
         return {encoder: gr.update(choices=list(names), value=names[0])}
 
-    given = [modality, files, template, encoder, shots, held, steps, seed]
+    given = [modality, files, template, encoder, steps, shots, held, seed]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     start.click(learn, given, [problem, *seen], concurrency_limit=None, **quiet)
     stop.click(cancel, None, [problem, stop], **quiet)

@@ -5,40 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
-from semi.artifacts import read_json
-from semi.errors import ArtifactError
 from semi.ui.drawing import Point, curves
 from semi.ui.showing import table
+from semi.ui.summary import MEASURES, read_summary
 from semi.ui.telling import Update, telling
-
-FILE = "summary.json"
-MEASURES = {
-    "loss": "caption loss (nats a token)",
-    "attribute_accuracy": "attribute accuracy",
-    "rouge_l": "ROUGE-L",
-    "cider_d": "CIDEr-D",
-    "cosine": "cosine",
-}
-
-
-def read_summary(study: Path) -> Mapping[str, Any]:
-    """What `semi study` summed up in a folder.
-
-    Raises:
-        ArtifactError: there is no summary of shots.
-    """
-    if not (study / FILE).is_file():
-        do = f"semi study report {study}"
-        raise ArtifactError(f"{study} holds no summary of a study", expected=FILE, do=do)
-    summary: Mapping[str, Any] = read_json(study / FILE)
-    if not summary.get("rows") or not all({"shots", "target", *MEASURES} <= set(row) for row in summary["rows"]):
-        expected = "one of `semi study sample-efficiency`"
-        raise ArtifactError(f"{study / FILE} is no summary of shots", expected=expected, do="choose another folder")
-    return summary
 
 
 def build(page: gr.Blocks, study: Path) -> None:

@@ -11,8 +11,6 @@ WIDTH, HEIGHT = 480, 320
 LEFT, BOTTOM, TOP, MARGIN = 48, 44, 30, 16
 GOLDEN = 137.5
 """Degrees from one colour to the next: neighbours differ, however many there are."""
-FEW = 12
-"""Names that are shown without being asked for."""
 TICKS = 4
 _At = Callable[[float, float], tuple[float, float]]
 """From values to where they are drawn."""
@@ -103,8 +101,7 @@ def _legend(names: Sequence[str]) -> str:
         f'<li><span class="semi-key" style="background: {_colour(number)}">{number + 1}</span>{escape(name)}</li>'
         for number, name in enumerate(names)
     )
-    opened = " open" if len(names) <= FEW else ""
-    return f"<details{opened}><summary>{len(names)} names</summary><ul>{entries}</ul></details>"
+    return f"<details open><summary>{len(names)} names</summary><ul>{entries}</ul></details>"
 
 
 def _colour(number: int) -> str:

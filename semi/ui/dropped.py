@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,14 @@ TABLES, ARRAYS = (".jsonl", ".csv"), (".npy", ".npz")
 BAG = "metadata.yaml"
 """A folder with it is a rosbag2 recording."""
 WANTED = "one .jsonl or .csv file of pairs, or one .npy or .npz file of samples and one .csv file of labels"
+PREFIX = "semi-ui-"
+"""Of the temporary folder that dropped files lie in."""
+_FOLDER = re.compile(rf"[^\s'\"]*{PREFIX}\w+/\d+/")
+
+
+def without_folder(text: object) -> str:
+    """A text that names dropped files, by the names under which they were dropped."""
+    return _FOLDER.sub("", str(text))
 
 
 def lay_out(files: Sequence[str | Path], folder: Path) -> list[Path]:
@@ -50,13 +59,18 @@ def pairs_of(files: Sequence[Path], modality: Modality, template: str = TEMPLATE
     tables = [file for file in files if file.suffix.lower() in TABLES]
     arrays = [file for file in files if file.suffix.lower() in ARRAYS]
     pairs = [table for table in tables if table.suffix.lower() == ".jsonl" or _has_captions(table)]
-    if len(pairs) == 1:
-        found = read_pairs(pairs[0], modality=modality)
-        for pair in found.pairs:
-            _require_inside(pair.sample, pairs[0].parent)
-        return found
-    if len(tables) == len(arrays) == 1:
-        return read_labelled(arrays[0], tables[0], template, modality=modality)
+    try:
+        if len(pairs) == 1:
+            found = read_pairs(pairs[0], modality=modality)
+            for pair in found.pairs:
+                _require_inside(pair.sample, pairs[0].parent)
+            return found
+        if len(tables) == len(arrays) == 1:
+            return read_labelled(arrays[0], tables[0], template, modality=modality)
+    except PairsError as error:
+        if error.do and "--" in error.do:  # an option, which the page does not have
+            error.do = "mend them, or take them out, and drop the file again"
+        raise
     raise PairsError("where are the pairs?", got=", ".join(file.name for file in files), expected=WANTED)
 
 

@@ -25,7 +25,7 @@ EVERY_S = 0.25
 
 def build(tab: gr.Tab, workshop: Workshop) -> None:
     """Lay out the tab in the Blocks around."""
-    name = gr.Dropdown([], label="Integration")
+    name = gr.Dropdown([], label="Integration", info="Those of modalities that can be streamed")
     files = gr.File(label="Recording", file_count="multiple", height=150, elem_id="recording")
     gr.HTML(notice("rosbag2 (.mcap, .db3), or a table of stamps and values (.csv, .npz)"))
     with gr.Row():
@@ -36,13 +36,13 @@ def build(tab: gr.Tab, workshop: Workshop) -> None:
     texts = gr.Checkbox(label="Text beside the labels")
     with gr.Row():
         start = gr.Button("Replay", variant="primary", elem_id="replay")
-        stop = gr.Button("Stop", variant="stop", elem_id="stop-replay")
+        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop-replay")
     problem, shown = gr.HTML(), gr.HTML()
     stopped = Event()
 
     @telling(problem)
     def listed(wanted: str | None) -> Update:
-        names = workshop.saved()
+        names = workshop.streamed()
         return {name: gr.update(choices=names, value=wanted if wanted in names else next(iter(names), None))}
 
     @telling_on(problem)
@@ -58,6 +58,7 @@ def build(tab: gr.Tab, workshop: Workshop) -> None:
             session.warmup()
             going = Replay(source, stream, stopped, speed=times, text=write)
             ending.callback(going.stop)
+            yield {stop: gr.update(interactive=True)}
             while not going.over(EVERY_S):
                 yield {shown: going.watch.show()}
             yield {shown: going.watch.show()}
@@ -65,9 +66,14 @@ def build(tab: gr.Tab, workshop: Workshop) -> None:
     def halt() -> None:
         stopped.set()
 
+    def over() -> Update:
+        """However it ended."""
+        return {stop: gr.update(interactive=False)}
+
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     given = [name, files, texts, speed, rate, window, hop]
-    start.click(play, given, [problem, shown], concurrency_limit=None, **quiet)
+    played = start.click(play, given, [problem, shown, stop], concurrency_limit=None, **quiet)
+    played.then(over, None, stop, **quiet)
     stop.click(halt, None, None, **quiet)
     tab.select(listed, name, [problem, name], **quiet)
 

@@ -10,10 +10,15 @@ from semi.errors import SemiError
 from semi.integration import Integration, Reading
 from semi.memory import Neighbour
 from semi.modality import Modality
+from semi.ui.dropped import without_folder
 from semi.ui.job import Answer, Job
 
 LONGEST = 160
 """Characters of a sample that is shown as text."""
+WORSE = (
+    "The loss on the pairs learned from went up: learning made it worse. Compare the answers, and learn again with "
+    "fewer gradient steps, or with 0."
+)
 GOOD, DOUBTFUL = ("ok", "available", "loaded"), ("warn", "blocked")
 
 
@@ -23,8 +28,11 @@ def problem(error: Exception) -> str:
         first = (str(error).splitlines() or [""])[0]
         error = SemiError(f"{type(error).__name__}: {first}", do="if it stays, report it with what you did")
     rows = (("got", error.got), ("expected", error.expected), ("do this", error.do))
-    terms = "".join(f"<dt>{name}</dt><dd>{_lines(value)}</dd>" for name, value in rows if value is not None)
-    return f'<div class="semi-problem" role="alert"><strong>{_lines(error.what)}</strong><dl>{terms}</dl></div>'
+    terms = "".join(
+        f"<dt>{name}</dt><dd>{_lines(without_folder(value))}</dd>" for name, value in rows if value is not None
+    )
+    what = _lines(without_folder(error.what))
+    return f'<div class="semi-problem" role="alert"><strong>{what}</strong><dl>{terms}</dl></div>'
 
 
 def notice(text: str) -> str:
@@ -93,12 +101,14 @@ def diagnosis(integration: Integration) -> str:
     """What leaving pairs out said: loss, accuracy, doubtful pairs, classes with few shots, what more would bring."""
     metrics = integration.record.metrics
     found: Mapping[str, Any] = metrics.get("diagnosis") or {"note": "not asked for"}
-    if "note" in found:
-        return notice(found["note"])
     curve = metrics["training_loss"]
+    worse = notice(WORSE) if curve and curve[-1] > curve[0] else ""
+    if "note" in found:
+        return worse + notice(found["note"])
     learned = f"{curve[0]:.2f} → {curve[-1]:.2f} in {len(curve)} steps" if curve else "no step"
     chance = f"the right caption of {round(1 / found['chance'])}, chance {found['chance']:.0%}"
     parts = [
+        worse,
         facts(
             {
                 "accuracy, pairs left out": (f"{found['accuracy']:.0%}", chance),
@@ -106,7 +116,7 @@ def diagnosis(integration: Integration) -> str:
                 "loss, pairs learned from": (learned, "nats a token"),
                 "shown beside a sample": (str(found["examples"]), "nearest pairs"),
             }
-        )
+        ),
     ]
     if found["worst"]:
         rows = [tuple(escape(str(row[name])) for name in ("sample", "caption", "likelier")) for row in found["worst"]]

@@ -20,6 +20,7 @@ from semi.ui.showing import facts, nearest, notice, table, unlike
 
 KEPT = 8
 """Readings that are shown."""
+UNLIKE = "This is far from all that was learned from: the label is the nearest one, and may well be wrong."
 
 
 class Watch:
@@ -58,11 +59,10 @@ class Watch:
         counts, latency = status["counts"], status["latency_ms"]["label"]
         parts = []
         for newest in list(self.readings)[:1]:
-            flag = f" {unlike()}" if newest.unlike_anything_seen else ""
+            flag, warning = (f" {unlike()}", notice(UNLIKE)) if newest.unlike_anything_seen else ("", "")
             text = f"<p><q>{escape(self.text)}</q></p>" if self.text else ""
-            parts.append(
-                f'<p class="semi-now">{escape(newest.nearest[0].label)}{flag}</p>{text}{nearest(newest.nearest)}'
-            )
+            head = f'<p class="semi-now">{escape(newest.nearest[0].label)}{flag}</p>'
+            parts.append(f"{head}{warning}{text}{nearest(newest.nearest)}")
         age = "-" if status["age_ms"] is None else f"{status['age_ms']:.0f} ms"
         gaps = f"{counts['gap_ns'] / SECOND:.2f} s in all"
         parts.append(
@@ -83,7 +83,7 @@ class Watch:
             (f"{(each.end_ns - (self._origin or 0)) / SECOND:.2f} s", escape(each.nearest[0].label), self._far(each))
             for each in list(self.readings)
         ]
-        return "".join(parts) + (table(("time", "label", "distance"), rows) if rows else "")
+        return "".join(parts) + (table(("time", "label", "distance"), rows, cards=True) if rows else "")
 
     def _far(self, reading: Reading) -> str:
         return f"{reading.nearest[0].distance:.2f}" + (f" {unlike()}" if reading.unlike_anything_seen else "")

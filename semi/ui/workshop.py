@@ -13,6 +13,9 @@ from semi.adapters import ProjectorAdapter
 from semi.errors import InputError, SemiError
 from semi.foundation import Foundation
 from semi.integration import Integration, Parts, read_parts
+from semi.modality import Modality
+from semi.plugins import load_modality
+from semi.ui.dropped import PREFIX
 from semi.ui.job import Job, Order, Outcome
 
 CLOSE_S = 10.0
@@ -38,7 +41,7 @@ class Workshop:
         self._lock = Lock()
         """Guards what follows."""
         self._busy: str | None = None
-        self._temporary = tempfile.TemporaryDirectory(prefix="semi-ui-")
+        self._temporary = tempfile.TemporaryDirectory(prefix=PREFIX)
         self._drops = 0
 
     def close(self) -> bool:
@@ -108,6 +111,16 @@ class Workshop:
     def saved(self) -> list[str]:
         """Names of the integrations in the folder."""
         return sorted(path.parent.name for path in self.folder.glob(f"*/{Integration.FILES[0]}"))
+
+    def streamed(self) -> list[str]:
+        """Names of those whose modality has windows of a stream."""
+        found = []
+        for name in self.saved():
+            with suppress(SemiError):  # damaged, or its plugin is not here
+                kind = load_modality(Integration.modality_of(self.folder / name))
+                if type(kind).window is not Modality.window:
+                    found.append(name)
+        return found
 
     def parts(self, name: str | None) -> Parts:
         """A saved integration without its language model.

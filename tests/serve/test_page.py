@@ -19,7 +19,14 @@ def server(serving: Callable[..., Running]) -> Running:
     return serving(new_tokens=2)
 
 
-ROUTES = ["GET /healthz", "GET /metrics", "GET /v1/models", "POST /v1/chat/completions", "POST /v1/embeddings"]
+ROUTES = [
+    "GET /healthz",
+    "GET /metrics",
+    "GET /v1/models",
+    "GET /v1/models/{name}",
+    "POST /v1/chat/completions",
+    "POST /v1/embeddings",
+]
 
 
 def name_what_is_there(body: dict[str, Any]) -> None:

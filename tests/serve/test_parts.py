@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from semi.errors import InputError
 from semi.modality import Modality
+from semi.serve.beforehand import listen
 from semi.serve.growing import GrowingText
 from semi.serve.keys import MOST_CLIENTS, Keys, Rate
 from semi.serve.limits import Limits
 from semi.serve.refusal import Refusal
 from semi.serve.samples import unpack
 from semi.serve.schema import Packed, RawFile, Values, Words
-from semi.serve.server import listen
 
 LETTERS = "ab \n"
 CUTS = st.lists(st.integers(0, 30), max_size=8)

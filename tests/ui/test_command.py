@@ -35,18 +35,35 @@ def signals() -> Iterator[None]:
         (["--dir", "nowhere"], "mkdir nowhere"),
         (["--foundation", "no-such-foundation"], "no-such-foundation"),
         (["--port", "70000"], "65535"),
+        (["--dir", "a-file"], "name a folder"),
+        (["--study", "nowhere"], "nowhere is no folder"),
+        (["--study", "."], "holds no summary"),
     ],
-    ids=["folder", "foundation", "port"],
+    ids=["folder", "foundation", "port", "file", "no study", "empty study"],
 )
 def test_wrong_options_are_refused(
     options: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gradio")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("semi.cli.ui._serve", lambda *_: pytest.fail("it was not refused before"))
+    (tmp_path / "a-file").touch()
     result = CliRunner().invoke(app, ["ui", *options])
     assert result.exit_code == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+    assert ("mkdir" in result.stderr) == ("mkdir" in says)
+
+
+def test_what_is_refused_imports_nothing_heavy(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    program = (
+        "import sys; from semi.cli.ui import command\ntry: command(study='.')\nexcept Exception as e: print(e.what)\n"
+    )
+    program = program.replace("'.'", "__import__('pathlib').Path('.')")
+    program += "print({'torch', 'gradio'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [". holds no summary of a study", "set()"], done.stderr
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +113,7 @@ def test_a_step_at_work_does_not_make_its_end_a_crash(
 
 def test_a_folder_that_is_no_study_is_named(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
-    from semi.ui.curves import read_summary
+    from semi.ui.summary import read_summary
 
     with pytest.raises(ArtifactError, match="no summary of a study"):
         read_summary(tmp_path)

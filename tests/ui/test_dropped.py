@@ -66,6 +66,15 @@ def test_files_without_pairs_are_named(names: list[str], tmp_path: Path) -> None
     assert names[0] in str(caught.value)
 
 
+@pytest.mark.parametrize("bad", [1, 2])
+def test_advice_is_what_the_page_can_do(tmp_path: Path, bad: int) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"sample": "<b>", "caption": ""}\n' * bad, "utf-8")
+    with pytest.raises(PairsError, match=r"pairs\.jsonl") as caught:
+        pairs_of([tmp_path / "pairs.jsonl"], KIND)
+    assert "--" not in str(caught.value)
+    assert "drop the file again" in str(caught.value)
+
+
 def test_no_files_and_two_of_a_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no files"):
         lay_out([], tmp_path / "1")

@@ -16,6 +16,7 @@ from semi.errors import InputError, OutputError, PairsError, SemiError
 from semi.foundation import Foundation
 from semi.integration import Integration
 from semi.methods import DEFAULTS
+from semi.modality import Encoder, Modality
 from semi.pairs import Pair
 from semi.settings import Settings
 from semi.ui.job import Job, Order, divide
@@ -90,6 +91,27 @@ def test_what_it_fails_with_is_kept(order: Order) -> None:
     assert over.is_set()
     assert job.state == "failed"
     assert "today" in str(job.error)
+
+
+def test_only_what_can_be_streamed_is_offered_for_it(
+    workshop: Workshop, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Still(Modality):
+        """Of no stream."""
+
+        name = "still"
+        instruction = "Look."
+
+        def encoder(self, name: str | None = None) -> Encoder:
+            raise NotImplementedError
+
+    assert workshop.start(replace(order, settings=Settings(steps=1, diagnose=False))).wait(120)
+    workshop.save("toys")
+    (workshop.folder / "damaged").mkdir()
+    (workshop.folder / "damaged" / "integration.json").write_text("{", "utf-8")
+    assert workshop.streamed() == ["toys"]
+    monkeypatch.setattr("semi.ui.workshop.load_modality", lambda name: Still())
+    assert workshop.streamed() == []
 
 
 def test_saved_under_a_name_and_found_again(workshop: Workshop, order: Order) -> None:

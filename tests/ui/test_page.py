@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from semi.integration import Integration
+from semi.ui.showing import table, unlike
+from semi.ui.style import CSS
 from tests.ui.conftest import Served
 
 Visit = Callable[..., Any]
@@ -17,6 +19,12 @@ UNLABELLED = """() => [...document.querySelectorAll('input:not([type=file]), tex
   .map((e) => e.outerHTML)"""
 WIDER = """() => [...document.querySelectorAll('table, figure, dl, .block')]
   .filter((e) => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.className)"""
+BROKEN = """() => [...document.querySelectorAll('.semi-table th')].filter((e) => {
+  const range = document.createRange();
+  range.selectNodeContents(e);
+  return e.offsetParent && range.getClientRects().length > 1;
+}).map((e) => e.innerText)"""
+"""Headings of one word that stand in several lines."""
 UPLOADS = "() => [...document.querySelectorAll('button[aria-dropeffect]')].map((e) => e.ariaLabel)"
 
 
@@ -39,7 +47,7 @@ def learned(page: Any, drops: Path) -> None:
     drop(page, "pairs", drops / "pairs.jsonl")
     page.get_by_role("button", name="Learn").click()
     for state in ("running", "done"):
-        page.locator(f".semi-work[data-state={state}]").wait_for()
+        page.locator(f".semi-work[data-state={state}]").wait_for(timeout=240_000)  # on a busy machine
 
 
 def saved(page: Any, name: str) -> None:
@@ -50,8 +58,11 @@ def saved(page: Any, name: str) -> None:
 
 def test_a_sensor_from_32_pairs_to_an_answer(visit: Visit, served: Served, drops: Path) -> None:
     page = visit()
+    page.get_by_role("button", name="More settings").click()
+    assert page.get_by_label("Gradient steps").input_value() == ""
     learned(page, drops)
     assert "32 pairs" in page.locator(".semi-work").inner_text()
+    assert "finding the number of steps" in page.locator(".semi-work").inner_text()
     table = page.locator("table", has=page.locator("th", has_text="zero-step"))
     assert table.locator("tbody tr").count() == 4
     page.get_by_text("accuracy, pairs left out").wait_for()
@@ -71,6 +82,12 @@ def test_what_is_wrong_is_said_in_words(visit: Visit, drops: Path) -> None:
     page.get_by_role("button", name="Learn").click()
     alert.get_by_text("broken.jsonl").wait_for()
     assert "do this" in alert.inner_text()
+    assert "/tmp" not in alert.inner_text()
+    assert "--skip-bad" not in alert.inner_text()
+    page.get_by_role("button", name="More settings").click()
+    page.get_by_label("Gradient steps").fill("some")
+    page.get_by_role("button", name="Learn").click()
+    alert.get_by_text("a whole number").wait_for()
     assert "Traceback" not in page.content()
 
 
@@ -108,11 +125,23 @@ def test_every_tab_fits_and_every_input_is_labelled(visit: Visit, drops: Path, w
     assert page.evaluate(WIDER) == []
 
 
+def test_headings_are_whole_on_a_phone(chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    caption = "Slowly walking up a long flight of stairs with a bag in each hand. " * 3
+    shown = table(("time", "label", "distance"), [("1.52 s", caption, f"12.31 {unlike()}")])
+    page.set_content(f'<style>{CSS.read_text("utf-8")}</style><div class="gradio-container">{shown}</div>')
+    assert page.evaluate(BROKEN) == []
+    assert page.evaluate(WIDER) == []
+    page.close()
+
+
 def test_a_recording_is_replayed(visit: Visit, served: Served, drops: Path) -> None:
     page = visit(390)
     learned(page, drops)
     saved(page, "streamed")
     go(page, "Live")
+    stop = page.locator("#stop-replay")
+    assert stop.is_disabled()
     page.get_by_role("combobox", name="Integration").and_(page.locator(":visible")).click()
     page.get_by_role("option", name="streamed").click()
     drop(page, "recording", drops / "recording.csv")
@@ -120,7 +149,9 @@ def test_a_recording_is_replayed(visit: Visit, served: Served, drops: Path) -> N
     page.get_by_label("Speed").fill("4")
     page.get_by_role("button", name="Replay").click()
     page.locator(".semi-now").get_by_text("red cat").wait_for()
+    page.locator("#stop-replay:enabled").wait_for()
     page.get_by_text("300 samples").wait_for()
+    page.locator("#stop-replay:disabled").wait_for()
     facts = page.locator(".semi-facts >> visible=true").inner_text()
     assert "age of the reading" in facts
     assert "latency" in facts

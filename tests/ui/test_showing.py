@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import strategies as st
 from semi.errors import InputError
 from semi.integration import Reading
 from semi.memory import Neighbour
-from semi.ui.drawing import FEW, Point, curves, scatter
+from semi.ui.drawing import Point, curves, scatter
 from semi.ui.job import Answer
-from semi.ui.showing import answers, nearest, notice, problem, sample, state, table
+from semi.ui.showing import WORSE, answers, diagnosis, nearest, notice, problem, sample, state, table
 from semi.vectors import Vectors
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
@@ -30,6 +32,22 @@ def test_problems_say_all_four_things(what: str, got: str, do: str) -> None:
     shown = "".join(parsed(problem(InputError(what, got=got, expected="a < b", do=do))).itertext())
     for part in (what, got, "a < b", do):
         assert part in shown
+
+
+@pytest.mark.parametrize(("curve", "worse"), [([2.0, 1.0], False), ([1.0, 1.5], True), ([], False)])
+def test_learning_that_made_it_worse_is_told(curve: list[float], worse: bool) -> None:
+    found = {"accuracy": 0.5, "loss": 2.0, "chance": 0.5, "protocol": "p", "examples": 1}
+    whole = found | {"worst": [], "few_shots": [], "more": None}
+    for each in (whole, {"note": "too few pairs"}):
+        metrics = {"training_loss": curve, "diagnosis": each}
+        made: Any = SimpleNamespace(record=SimpleNamespace(metrics=metrics))
+        assert (WORSE in "".join(parsed(diagnosis(made)).itertext())) == worse
+
+
+def test_a_dropped_file_is_called_by_its_name() -> None:
+    error = InputError("/tmp/semi-ui-a_b1/12/pairs.jsonl, line 3: no", got="'/var/x/semi-ui-q/1/a b.npy'", do="mend it")
+    shown = "".join(parsed(problem(error)).itertext())
+    assert shown == "pairs.jsonl, line 3: nogot'a b.npy'do thismend it"
 
 
 def test_an_unknown_error_is_one_line_and_no_traceback() -> None:
@@ -80,7 +98,7 @@ def test_every_point_of_a_map_is_drawn_inside_and_named(points: list[tuple[float
         assert 0 < float(circle.attrib["cx"]) < 480
         assert 0 < float(circle.attrib["cy"]) < 320
     assert len(list(figure.iter("li"))) == len(set(labels))
-    assert ("<details open>" in scatter([point[:2] for point in points], labels, title)) == (len(set(labels)) <= FEW)
+    assert "<details open>" in scatter([point[:2] for point in points], labels, title)
 
 
 @given(
