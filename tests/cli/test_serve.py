@@ -17,7 +17,7 @@ pytest.importorskip("prometheus_client")
 
 REFUSED = {
     "serve gone --port 0": "gone",
-    "serve {toy} {toy} --port 0": "integrations of different modalities",
+    "serve {toy} {toy} --port 0": "two folders are of the modality vectors",
     "serve {toy} --host 0.0.0.0": "without a key only this machine is served",
     "serve {toy} --host 203.0.113.1 --key a --port 0": "cannot listen on 203.0.113.1",
     "serve {toy} --port 70000": "invalid value for '--port'",
@@ -39,10 +39,10 @@ def test_what_is_wrong_is_said(
     refused(*(word.format(toy=toy_integration) for word in arguments.split()), says=(REFUSED[arguments],))
 
 
-def test_integrations_of_another_language_model_are_refused_by_name(
-    toy_integration: Path, integration_of_another_model: Path, tiny_text: str, refused: Callable[..., str]
+def test_an_integration_of_another_language_model_is_refused_by_name(
+    integration_of_another_model: Path, tiny_text: str, refused: Callable[..., str]
 ) -> None:
-    refused("serve", toy_integration, integration_of_another_model, "--port", 0, says=("other", "language model"))
+    refused("serve", integration_of_another_model, "--port", 0, says=("other", "language model"))
 
 
 @pytest.fixture

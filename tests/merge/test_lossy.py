@@ -66,6 +66,9 @@ def test_elements_lie_in_a_file_and_come_back(tau: Tau, vector: Tensor) -> None:
 def test_nf4_takes_the_nearest_level_of_each_group(vector: Tensor) -> None:
     back = rounded(vector, "nf4")
     for group, found in zip(vector.split(GROUP), back.split(GROUP), strict=True):
+        if group.abs().max() < torch.finfo(torch.bfloat16).tiny:
+            assert not found.any()
+            continue
         largest = group.abs().max().bfloat16().double()
         levels = torch.tensor(LEVELS, dtype=torch.float64) * largest
         nearest = (group.double()[:, None] - levels).abs().amin(1)
