@@ -75,6 +75,7 @@ def test_a_sensor_from_32_pairs_to_an_answer(visit: Visit, served: Served, drops
 
 def test_what_is_wrong_is_said_in_words(visit: Visit, drops: Path) -> None:
     page = visit()
+    page.get_by_role("button", name="More settings").click()
     page.get_by_role("button", name="Learn").click()
     alert = page.get_by_role("alert")
     alert.get_by_text("there are no files yet").wait_for()
@@ -84,8 +85,10 @@ def test_what_is_wrong_is_said_in_words(visit: Visit, drops: Path) -> None:
     assert "do this" in alert.inner_text()
     assert "/tmp" not in alert.inner_text()
     assert "--skip-bad" not in alert.inner_text()
-    page.get_by_role("button", name="More settings").click()
-    page.get_by_label("Gradient steps").fill("some")
+    steps = page.get_by_label("Gradient steps")
+    steps.fill("some")
+    steps.press("Tab")  # as people leave it: what was typed is then in the page's state
+    assert steps.input_value() == "some"
     page.get_by_role("button", name="Learn").click()
     alert.get_by_text("a whole number").wait_for()
     assert "Traceback" not in page.content()
