@@ -16,7 +16,7 @@ from semi.merge.checkpoint import Checkpoint
 from semi.merge.inputs import find_folder
 from semi.merge.language import MergeName
 from semi.merge.origin import base_folder
-from semi.weights import GGUF_FILE, dequantised, unusable
+from semi.weights import asset_folder, unusable
 
 FARTHEST = 0.3
 """Of a language model's input embeddings from those that a foundation was trained among, relative to the norm of these.
@@ -75,7 +75,7 @@ def read_input_embeddings(name: str) -> Tensor:
 def _folder(name: str) -> Path:
     """Where the files of a language model lie, or of a merge's base."""
     if name in CORE:
-        return dequantised(name, next(CORE[name].folder().rglob(GGUF_FILE)))
+        return asset_folder(name)
     if named := MergeName.parse(name):
         with Artifact.open(named.folder) as artifact:
             return base_folder(artifact)

@@ -75,6 +75,11 @@ class Modality(ABC):
     window_s: ClassVar[tuple[float, float]] = (0.0, math.inf)
     """The shortest and the longest window of a stream, in seconds."""
 
+    @classmethod
+    def has_windows(cls) -> bool:
+        """Whether it can be streamed: its plugin implements `window`."""
+        return cls.window is not Modality.window
+
     def window(self, values: np.ndarray, rate_hz: float) -> Any:
         """The sample, as `parse` gives it, of a window (n, channels) of a stream at `rate_hz`.
 

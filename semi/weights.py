@@ -28,6 +28,9 @@ GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BESIDE = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 """Configuration, chat template and tokenizer: with the weights, all that makes a folder the model it is."""
 _FILES = ("*.safetensors", *BESIDE)
+_COMPLETE, _SHA256 = "complete.json", "weights.sha256"
+CACHED = (_COMPLETE, _SHA256)
+"""Files beside a model that is kept in the cache; they say nothing of what is made of that model."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,7 @@ def find_device(name: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).item()
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # AssertionError: PyTorch was built without CUDA
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without CUDA
         raise InputError(
             f"no device {str(name)!r} that PyTorch can use here",
             got=str(error).partition("\n")[0],
@@ -91,9 +90,9 @@ def load(name: str, precision: str | None, device: torch.device, base: str | Pat
     if base is not None:
         raise InputError(f"{name} is no merge, and has no base", got=str(base), do="leave --base out")
     if name in CORE:
-        gguf = next(CORE[name].folder().rglob(GGUF_FILE))
+        gguf = _gguf(name)
         folder = dequantised(name, gguf)
-        return _load(folder, precision or "q4_1", device, gguf, sha256=(folder / "weights.sha256").read_text())
+        return _load(folder, precision or "q4_1", device, gguf, sha256=(folder / _SHA256).read_text())
     if precision == "q4_1":
         raise InputError(
             f"{name} does not come in Q4_1", got="q4_1", expected="nf4, bf16 or fp32", do="drop --precision q4_1"
@@ -221,10 +220,23 @@ def _hash(source: Path | str, model: Any) -> str:
     return config_hash({file.name: sha256_of(file) for file in files if file.name != MANIFEST})
 
 
+def asset_folder(name: str) -> Path:
+    """The folder that `dequantised` makes of a language model of `semi.assets.CORE`.
+
+    Raises:
+        AssetError: it was not fetched.
+    """
+    return dequantised(name, _gguf(name))
+
+
+def _gguf(name: str) -> Path:
+    return next(CORE[name].folder().rglob(GGUF_FILE))
+
+
 def dequantised(name: str, gguf: Path) -> Path:
     """The asset's GGUF file as a folder of bf16 safetensors, made once and kept in the cache (about 270 MB)."""
     out = cache_dir() / "language-models" / f"{name}-{CORE[name].archives[0].sha256[:12]}"
-    if (out / "complete.json").is_file():
+    if (out / _COMPLETE).is_file():
         return out
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -244,8 +256,8 @@ def dequantised(name: str, gguf: Path) -> Path:
             plain.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         # What transformers writes depends on its version; the asset's hash must not.
-        (staging / "weights.sha256").write_text(sha256_of(gguf))
-        write_json(staging / "complete.json", {"asset": name, "file": GGUF_FILE})
+        (staging / _SHA256).write_text(sha256_of(gguf))
+        write_json(staging / _COMPLETE, {"asset": name, "file": GGUF_FILE})
         shutil.rmtree(out, ignore_errors=True)  # what an interrupted earlier version may have left
         os.replace(staging, out)
     finally:

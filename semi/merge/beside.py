@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.matching import Model
+from semi.weights import CACHED
 
 TENSORS = ".safetensors"
 _INDEX = ".safetensors.index.json"
@@ -18,8 +19,6 @@ _OURS = re.compile(r"(adapter_)?model(-\d{5}-of-\d{5})?\.safetensors(\.index\.js
 """What an export writes itself, or what transformers would read on top of it."""
 _ADAPTER = "adapter_config.json"
 """Would make transformers look for an adapter's weights."""
-_CACHED = ("complete.json", "weights.sha256")
-"""What semi writes beside a model that it keeps in its cache; it says nothing of what is made of that model."""
 _SAME_AGAIN = re.compile(r"consolidated.*\.safetensors")
 """The same weights under the names of another program."""
 
@@ -69,7 +68,7 @@ def look_beside(folder: Path, model: Model, read: Collection[Path]) -> Beside:
             indices.append((name, path))
         elif name.name.endswith(_OTHER_WEIGHTS):
             unread.append(str(name))
-        elif not (name.name.endswith(_OTHER_INDEX) or str(name) in (_ADAPTER, *_CACHED)):
+        elif not (name.name.endswith(_OTHER_INDEX) or str(name) in (_ADAPTER, *CACHED)):
             found.copied[str(name)] = path
     sharded = {PurePosixPath(name).parent for name in found.tensors}
     found.copied |= {str(n): path for n, path in indices if n.parent in sharded and not _OURS.fullmatch(str(n))}

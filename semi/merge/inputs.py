@@ -19,7 +19,7 @@ from semi.merge.checkpoint import Checkpoint, first_ten
 from semi.merge.config import MergeConfig, ModelConfig
 from semi.merge.lora import LoraAdapter
 from semi.merge.matching import Model
-from semi.weights import BESIDE, GGUF_FILE, dequantised
+from semi.weights import BESIDE, asset_folder
 
 BASE = "base"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -146,7 +146,7 @@ def find_folder(name: str) -> Path:
         AssetError: the asset was not fetched.
     """
     if name in CORE and not Path(name).is_dir():
-        return dequantised(name, next(CORE[name].folder().rglob(GGUF_FILE)))
+        return asset_folder(name)
     try:
         return hub.find_folder(name, ["*.safetensors", *BESIDE], ignore_patterns=_UNREAD)
     except ArtifactError as error:

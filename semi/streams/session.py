@@ -16,7 +16,6 @@ import torch
 
 from semi.errors import InputError, SessionError
 from semi.integration import Integration, Parts, read_parts
-from semi.modality import Modality
 from semi.streams.composing import Request
 from semi.streams.labels import Labeller
 from semi.streams.loading import by_modality, load_integrations
@@ -123,7 +122,7 @@ class Session:
             raise no_language_model()
         with self._lock:
             labeller = self._labeller(modality)
-            if type(labeller.modality).window is Modality.window:
+            if not labeller.modality.has_windows():
                 labeller.modality.window(np.empty((0, 0)), rate_hz)  # says that there are none
             shortest, longest = labeller.modality.window_s
             if not shortest <= window_s <= longest:

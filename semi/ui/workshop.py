@@ -13,7 +13,6 @@ from semi.adapters import ProjectorAdapter
 from semi.errors import InputError, SemiError
 from semi.foundation import Foundation
 from semi.integration import Integration, Parts, read_parts
-from semi.modality import Modality
 from semi.plugins import load_modality
 from semi.ui.dropped import PREFIX
 from semi.ui.job import Job, Order, Outcome
@@ -118,7 +117,7 @@ class Workshop:
         for name in self.saved():
             with suppress(SemiError):  # damaged, or its plugin is not here
                 kind = load_modality(Integration.modality_of(self.folder / name))
-                if type(kind).window is not Modality.window:
+                if kind.has_windows():
                     found.append(name)
         return found
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from semi import weights
 from semi.assets.catalog import CORE
 from semi.errors import ArtifactError, InputError
-from semi.merge import inputs as module
 from semi.merge.inputs import find_folder, located, open_inputs
 from semi.weights import GGUF_FILE
 from tests.merge.conftest import write_adapter, write_checkpoint
@@ -100,7 +100,7 @@ def test_an_asset_is_the_folder_that_is_made_of_it(tmp_path: Path, monkeypatch: 
     asset.mkdir()
     (asset / GGUF_FILE).write_bytes(b"")
     monkeypatch.setattr(type(CORE["smollm2-135m"]), "folder", lambda self: asset)
-    monkeypatch.setattr(module, "dequantised", lambda name, gguf: tmp_path / name / gguf.name)
+    monkeypatch.setattr(weights, "dequantised", lambda name, gguf: tmp_path / name / gguf.name)
     assert find_folder("smollm2-135m") == tmp_path / "smollm2-135m" / GGUF_FILE
     assert located(config_of(Path("smollm2-135m"), {"text": tmp_path})).base_model == "smollm2-135m"
 
