@@ -6,13 +6,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
 
 from semi.errors import SemiError
+from semi.methods import DEFAULTS
 from semi.settings import Settings
 from semi.study.conditions import CONDITIONS
 from semi.yaml_config import PositiveFloat, Strict
@@ -93,6 +94,14 @@ class MethodConfig(Strict):
         """What names what it reads of a foundation, see `semi.study.measure.foundation_sha256`."""
         chosen = read_settings(self.settings)
         return f"{chosen.method}/{chosen.hypernetwork}" if chosen.hypernetwork else chosen.method
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What its cells depend on: the settings, and of the method's defaults those that the settings leave open."""
+        chosen = read_settings(self.settings)
+        defaults = asdict(DEFAULTS[chosen.method]) if chosen.steps != 0 else {}
+        used = {"lr": chosen.lr, "most_steps": chosen.steps, "probe": chosen.steps}
+        return {"settings": self.settings, "defaults": {k: v for k, v in defaults.items() if used[k] is None}}
 
 
 class StudyConfig(Strict):

@@ -101,7 +101,7 @@ def _job(
     prepared: Prepared | None,
 ) -> Job:
     source = target.model_dump(mode="json", exclude={"name"})
-    meaning = {"settings": method.settings, "target": source, "generate": config.generate, "foundation": sha256}
+    meaning = method.meaning | {"target": source, "generate": config.generate, "foundation": sha256}
     if prepared is None:
         return Job((cell,), meaning, None)
     count = prepared.n_train if cell["shots"] == "full" else cell["shots"]

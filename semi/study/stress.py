@@ -156,12 +156,8 @@ def _job(
 ) -> Job:
     source = target.model_dump(mode="json", exclude={"name"})
     name = cells[0]["foundation"]
-    meaning = {
-        "settings": method.settings,
-        "target": source,
-        "generate": config.generate,
-        "foundation": hashes[name][method.reads],
-    }
+    sha256 = hashes[name][method.reads]
+    meaning = method.meaning | {"target": source, "generate": config.generate, "foundation": sha256}
     if target.name not in targets:
         return Job(tuple(cells), meaning, None)
     prepared = targets[target.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from semi.errors import ArtifactError, InputError, OutputError, SemiError
 from semi.evaluation import evaluate
 from semi.foundation import Foundation
+from semi.methods import DEFAULTS
 from semi.pairs_io import draw_shots, read_pairs
 from semi.settings import Settings
 from semi.study import efficiency as study
@@ -90,6 +92,21 @@ def test_other_settings_are_refused_by_name_and_forced(efficiency: dict[str, Any
     run(changed, out, force=True)
     assert [line["steps"] for line in lines(out)] == [0] * 4 + [1] * 6
     assert lines(out)[:4] == [line for line in map(json.loads, before.splitlines()) if line["steps"] == 0]
+
+
+def test_new_defaults_make_those_cells_stale_that_took_them(
+    efficiency: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_rate = {"name": "own rate", "settings": {"method": "scratch", "steps": 1, "lr": 1e-3}, "shots": [4]}
+    config = efficiency | {"methods": [*efficiency["methods"], own_rate], "seeds": [0]}
+    run(config, tmp_path / "out")
+    before = DEFAULTS["scratch"].lr
+    monkeypatch.setitem(DEFAULTS, "scratch", replace(DEFAULTS["scratch"], lr=3e-3))
+    monkeypatch.setitem(DEFAULTS, "semi", replace(DEFAULTS["semi"], lr=3e-3))  # no step of which is taken
+    with pytest.raises(OutputError, match=r"^3 cells were measured") as error:
+        run(config, tmp_path / "out")
+    assert f"toy, scratch, defaults, lr: {before} there, 0.003 now" in str(error.value)
+    assert "own rate" not in str(error.value)
 
 
 def test_other_data_under_the_same_name_are_refused(efficiency: dict[str, Any], tmp_path: Path) -> None:
