@@ -5,7 +5,7 @@
 
 The three data sets of benchmarks/own_data.py; 32 shots, loss on 32 others after every eight steps, until three of these
 in a row brought nothing new. The rate with the lowest mean of best losses becomes the default in semi/methods.py; how
-many steps are taken is found on the pairs themselves. The baselines get as many rates to choose from as SEMI does.
+many steps are taken is found on the pairs themselves. The baselines get at least as many rates to choose from as SEMI.
 `--only METHOD` does a part; a curve that is in the file already is kept.
 """
 
@@ -35,10 +35,10 @@ from semi.training.loop import Schedule
 RATES: dict[Method, tuple[float, ...]] = {
     "semi": (1e-4, 2e-4, 4e-4),
     "ridge": (1e-4, 2e-4, 4e-4),
-    "scratch": (2e-3, 5e-3, 1e-2, 2e-2),
-    "finetune": (2e-4, 4e-4, 1e-3),
-    "lora": (2e-3, 5e-3, 1e-2),
-    "bias": (2e-4, 4e-4, 1e-3),
+    "scratch": (2e-3, 5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 2e-1, 5e-1),
+    "finetune": (4e-4, 1e-3, 2e-3),
+    "lora": (5e-3, 1e-2, 2e-2),
+    "bias": (4e-4, 1e-3, 2e-3),
 }
 STEPS: dict[Method, int] = {"semi": 40, "ridge": 40, "scratch": 72, "finetune": 72, "lora": 72, "bias": 72}
 EXAMPLES: dict[Method, int] = {"semi": 8, "ridge": 8}

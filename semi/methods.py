@@ -40,7 +40,9 @@ BIAS_SCALE = 0.1
 class Defaults:
     """The most steps a method takes and its learning rate.
 
-    Baselines have the rates that were best on nobody's target (benchmarks/results/defaults.json, tasks and curves). For
+    Baselines have the rates that were best on nobody's target (benchmarks/results/defaults.json, tasks and curves). No
+    rate suits "scratch" on all data: on other vectors 0.2 was far better than its 0.005
+    (benchmarks/results/scratch-rates.json), on molecules and movements no better. Compare with it at several. For
     SEMI, on vectors that no training had met (benchmarks/own_data.py), 32 to 40 steps at 2e-4 were best on 32 pairs,
     better than 24 at 4e-4 or 8e-4 and than twice as many of half the pairs; on 8 pairs 16 to 24 were.
 
