@@ -22,13 +22,12 @@ import torch
 from semi.artifacts import read_json, write_json
 from semi.encoding import embed
 from semi.fitting import Fitter
-from semi.foundation import Foundation
 from semi.methods import METHODS, Method, Support
 from semi.pairs import Pair
 from semi.pairs_io import draw_shots, read_pairs
 from semi.plugins import load_modality
 from semi.settings import Settings
-from semi.study.measure import foundation_in_memory
+from semi.study.measure import foundation_in_memory, foundation_sha256
 from semi.study.pool import in_processes
 from semi.training.loop import Schedule
 
@@ -64,8 +63,9 @@ class Curve:
 def measure(curve: Curve) -> tuple[Curve, list[float]]:
     """Held-out loss after 0, EVERY, 2 EVERY, ... steps."""
     foundation = foundation_in_memory(curve.foundation)
-    pairs = draw_shots(read_pairs(curve.file, modality=load_modality("vectors")).pairs, SHOTS + HELD_OUT, 0)
-    x = torch.from_numpy(embed(load_modality("vectors").encoder(), [pair.sample for pair in pairs]))
+    vectors = load_modality("vectors")
+    pairs = draw_shots(read_pairs(curve.file, modality=vectors).pairs, SHOTS + HELD_OUT, 0)
+    x = torch.from_numpy(embed(vectors.encoder(), [pair.sample for pair in pairs]))
     captions, instruction = [pair.caption for pair in pairs], "Describe this."
     support = Support(x, foundation.embed_texts(captions), foundation.embed_texts([instruction]))
     asked = [Pair(None, caption) for caption in captions]
@@ -98,8 +98,8 @@ def main() -> None:
     options = parser.parse_args()
     files = sorted(options.data.glob("*-train.jsonl"))
     tasks = [file.stem for file in files]
-    about = {"tasks": tasks, "every": EVERY, "shots": SHOTS, "held_out": HELD_OUT}
-    about["foundation"] = Foundation.load(options.foundation).sha256
+    sha256 = foundation_sha256(options.foundation)
+    about = {"tasks": tasks, "every": EVERY, "shots": SHOTS, "held_out": HELD_OUT, "foundation": sha256}
     found = read_json(options.out) if options.out.is_file() else {}
     if {name: found.get(name) for name in about} != about:  # curves of other tasks say nothing beside these
         found = {"chosen": {}, "curves": {}} | about
