@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semi.brief import brief
 from semi.errors import InputError
 from semi.evaluation import caption_nats
 from semi.fitting import Fitter
@@ -61,7 +62,7 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
         "accuracy": round(sum(right) / k, 4),
         "chance": round(sum(1 / len(row) for row in losses) / k, 4),
         "worst": [
-            {"sample": _brief(pairs[i].sample), "caption": pairs[i].caption, "likelier": margins[i][1],
+            {"sample": brief(pairs[i].sample, 60), "caption": pairs[i].caption, "likelier": margins[i][1],
              "margin": round(margins[i][0], 3)}
             for i in doubtful
         ],
@@ -140,8 +141,3 @@ def _few(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     counts = Counter((slot, value) for pair in pairs for slot, value in pair.attributes.items())
     rare = sorted((n, slot, value) for (slot, value), n in counts.items() if n < FEW)
     return [{"slot": slot, "value": value, "shots": n} for n, slot, value in rare]
-
-
-def _brief(sample: Any) -> str:
-    text = str(sample).replace("\n", " ")
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semi.brief import brief
 from semi.errors import InputError, PairsError, PluginError
 from semi.modality import Encoder
 
@@ -44,7 +44,7 @@ def batches(encoder: Encoder, samples: Sequence[Any], start: int) -> Iterator[np
             bad = int(np.argmin(finite))
             raise PairsError(
                 f"the embedding of sample {start + offset + bad + 1} holds NaN or infinity",
-                got=f"sample {_brief(batch[bad])}",
+                got=f"sample {brief(batch[bad])}",
                 expected="finite numbers",
                 do=f"leave the sample out, or report it to the author of encoder {encoder.id}",
             )
@@ -75,7 +75,7 @@ def _encoded(encoder: Encoder, batch: Sequence[Any], start: int) -> np.ndarray:
             except InputError as error:
                 raise PairsError(
                     f"sample {number} cannot be encoded: {error.what}",
-                    got=f"{error.got}, {_brief(sample)}" if error.got is not None else _brief(sample),
+                    got=f"{error.got}, {brief(sample)}" if error.got is not None else brief(sample),
                     expected=error.expected,
                     do=error.do,
                 ) from error
@@ -90,11 +90,3 @@ def _wrong_shape(encoder: Encoder, *, got: object, n: int | None = None) -> Plug
         expected=f"({count}, {encoder.width}) or ({count}, t, {encoder.width}), the same t for all",
         do="report it to the plugin's author",
     )
-
-
-def _brief(sample: object) -> str:
-    if isinstance(sample, Path):
-        sample = str(sample)
-    # numbers as the array's own type prints them: float32 0.1 is 0.10000000149011612 to Python
-    text = repr(sample.astype(str).tolist()).replace("'", "") if hasattr(sample, "astype") else repr(sample)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semi.brief import brief
 from semi.errors import PairsError
 from semi.modality import Modality
 from semi.pairs import Pair
-from semi.pairs_io.records import COLUMNS, Problem, brief, read_csv, read_jsonl, refuse, refuse_empty
+from semi.pairs_io.records import COLUMNS, Problem, read_csv, read_jsonl, refuse, refuse_empty
 from semi.pairs_io.writing import pairs_sha256
 from semi.splits import SPLITS
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from semi.brief import brief
 from semi.errors import PairsError
 
 COLUMNS = ("sample", "caption", "instruction", "attributes")
@@ -173,9 +174,3 @@ def _with_attributes(fields: dict[str, Any]) -> dict[str, Any] | PairsError:
             )
         fields["attributes"] = attributes
     return fields
-
-
-def brief(value: object) -> str:
-    """A value short enough for a message."""
-    text = value.strip() if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from semi.artifacts import config_hash
+from semi.brief import brief
 from semi.encoding import encode, load_encoded
 from semi.errors import ArtifactError
 from semi.modality import Encoder, Modality
@@ -101,7 +102,7 @@ def load_target(prepared: Prepared) -> Target:
         modality,
         with_embeddings(train.pairs, shots),
         with_embeddings([test.pairs[i] for i in index], tests[index]),
-        [_shown(test.pairs[i].sample) for i in index],
+        [brief(test.pairs[i].sample, 60) for i in index],
     )
 
 
@@ -162,8 +163,3 @@ def _encoded(
     except ArtifactError:
         encode(modality, encoder, pairs, place, progress=progress)
     return place
-
-
-def _shown(sample: object) -> str:
-    text = str(sample)
-    return text if len(text) <= 60 else f"{text[:57]}..."

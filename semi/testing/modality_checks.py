@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from semi.brief import brief
 from semi.errors import InputError
 from semi.testing.subject import Subject
 
@@ -78,7 +79,7 @@ class ModalityChecks(Subject):
         """What is no sample is refused by `parse`, before any work starts."""
         modality = self.owned()
         for sample in (*NO_SAMPLES, *self.refused):
-            self._require_refusal(lambda sample=sample: modality.parse(sample), f"the sample {_brief(sample)}")
+            self._require_refusal(lambda sample=sample: modality.parse(sample), f"the sample {brief(sample)}")
 
     def test_wrong_rates_and_units_are_refused(self) -> None:
         """Where a sample declares a sampling rate or a unit, an impossible one is refused."""
@@ -121,7 +122,7 @@ class ModalityChecks(Subject):
             picture = self.owned().draw(sample)
             if picture is not None and not (isinstance(picture, str) and "<" in picture):
                 self.fail(
-                    "`draw` gives no picture", got=_brief(picture), expected="SVG or HTML, or None", do="see `draw`"
+                    "`draw` gives no picture", got=brief(picture), expected="SVG or HTML, or None", do="see `draw`"
                 )
             if picture is not None and (found := OUTSIDE.search(picture)):
                 self.fail(
@@ -159,8 +160,3 @@ def _misdeclared(sample: Any) -> Iterator[tuple[str, Any]]:
 
 def _every_unit(units: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     return ((f"{key} = {NO_UNIT!r}", {**units, key: NO_UNIT}) for key in units)
-
-
-def _brief(sample: object) -> str:
-    text = repr(sample)
-    return text if len(text) <= 80 else f"{text[:77]}..."
