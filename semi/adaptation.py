@@ -105,16 +105,19 @@ def _adapt(
         if watched is not None:
             steps, metrics["held_out_loss"] = int(history.best["step"]), history.validations
         metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
+        advance(steps, "reading the captions once more")
+        recall = fitter.recall(begun, index, count)
         if settings.diagnose:
             advance(steps, "diagnosing")
             metrics["diagnosis"] = diagnose(fitter, steps=steps, examples=count)
+        taken = {"steps": steps, "lr": schedule.lr, "examples": count, "recall": recall is not None}
         record = Record(
             modality=modality.name,
             encoder={"name": settings.encoder or "", "id": encoder.id},
             instruction=modality.instruction,
             language_model=foundation.language_model.source(),
             foundation=foundation.sha256,
-            settings=asdict(settings) | {"steps": steps, "lr": schedule.lr, "examples": count},
+            settings=asdict(settings) | taken,
             support_sha256=pairs_sha256(pairs),
             metrics=metrics,
         )
@@ -129,6 +132,7 @@ def _adapt(
             memory,
             adapter=begun.adapter,
             examples=fitter.examples(begun, index, count),
+            recall=recall,
         )
         if output:
             integration.write(output, "metrics.jsonl")

@@ -60,7 +60,7 @@ def evaluate(
     captions = [pair.caption for pair in pairs]
     others = captions[1:] + captions[:1]
     matched, shuffled, written = [], [], []
-    for at in (*_spans(0, wanted), *_spans(wanted, len(pairs))):
+    for at in (*spans(0, wanted), *spans(wanted, len(pairs))):
         read = integration.prefill(embeddings[at], instructions[at])
         matched.append(read.losses(captions[at]))
         shuffled.append(read.losses(others[at]))
@@ -128,12 +128,13 @@ def caption_nats(
     """
     parts = [
         model.caption_loss(soft[at], instructions[at], captions[at], examples[at] if examples is not None else None)
-        for at in _spans(0, len(captions))
+        for at in spans(0, len(captions))
     ]
     return _joined(parts)
 
 
-def _spans(first: int, end: int) -> list[slice]:
+def spans(first: int, end: int) -> list[slice]:
+    """From `first` up to `end` in batches that the language model reads at once."""
     return [slice(i, min(i + BATCH, end)) for i in range(first, end, BATCH)]
 
 

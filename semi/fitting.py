@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semi.evaluation import caption_loss
+from semi.evaluation import caption_loss, spans
 from semi.examples import Examples
 from semi.foundation import Foundation
 from semi.methods import DEFAULTS, EXAMPLES, READERS, Start, Support, start
 from semi.pairs import Pair
 from semi.prompts import Turn
+from semi.recall import Recall, Told
 from semi.settings import FEWEST_TO_HOLD_OUT, Settings
 from semi.training.loop import History, Schedule, train
 
@@ -24,6 +25,8 @@ SEARCH = "finding the number of steps"
 FOLDS = 4
 MOST_TO_WATCH = 64
 """Pairs held out of many."""
+MOST_TO_RECALL = 256
+"""Pairs whose captions are recalled."""
 MOST_TO_CHOOSE_ON = 16
 """Pairs that say how many examples to show: more would take longer and choose the same."""
 
@@ -149,6 +152,24 @@ class Fitter:
             return None
         shown = Examples(count, begun.retrieval, soft, *self.words(index))
         return [shown.turns(row) for row in begun.retrieval.others(count).flip(1).tolist()]
+
+    @torch.no_grad()
+    def recall(self, begun: Start, index: Tensor, examples: int) -> Recall | None:
+        """What is recalled of the captions of the pairs that a start is of, as it is now.
+
+        Args:
+            examples: pairs that are shown beside a sample.
+        """
+        some = index[:MOST_TO_RECALL]
+        if not self.settings.recalls or len(some) < FEWEST_TO_HOLD_OUT:
+            return None
+        asked, words = self.words(some)
+        soft = self.unseen(begun, index)
+        before = self.others(begun, index, soft, examples) or [[]] * len(some)
+        turns = [[*b, Turn(s, a, "")] for b, s, a in zip(before, soft, asked, strict=False)]
+        model = self.foundation.language_model
+        told = [model.prefill(turns[at]).told(words[at]) for at in spans(0, len(some))]
+        return Recall.fit(Told.joined(told), asked)
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
         """The number of steps that serves every fourth pair best when the method is trained on the others.

@@ -36,6 +36,7 @@ from semi.plugins import load_modality
 from semi.prefill import Prefill
 from semi.projector import Projector
 from semi.prompts import Turn
+from semi.recall import Recall
 
 BATCH = 32
 """Samples that the language model reads at once."""
@@ -86,11 +87,13 @@ class Integration(OnHub):
         *,
         adapter: ProjectorAdapter | None = None,
         examples: Examples | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.record, self.language_model = record, language_model
         self.modality, self.encoder = modality, encoder
         self.alignment, self.memory, self.adapter, self.examples = alignment, memory, adapter, examples
         self.projector = projector.to(language_model.device).requires_grad_(False)
+        self.recall = recall.to(language_model.device) if recall else None
 
     def describe(self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48) -> str | list[str]:
         """Text for one sample, or a list of texts for a list of samples (see `is_many`).
@@ -147,7 +150,11 @@ class Integration(OnHub):
         """The language model once it has read samples and instructions, and is about to answer."""
         soft, shown = self.soft(embeddings), self.shown(embeddings) or [[]] * len(embeddings)
         turns = [[*before, Turn(row, asked, "")] for before, row, asked in zip(shown, soft, instructions, strict=True)]
-        return self.language_model.prefill(turns)
+        return self.language_model.prefill(turns, [self.recalled(asked) for asked in instructions])
+
+    def recalled(self, instruction: str) -> Recall | None:
+        """What has a say in what is said of one sample: the captions of the pairs of which the same was asked."""
+        return self.recall.asked(instruction) if self.recall else None
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the integration to a new folder.
@@ -166,12 +173,14 @@ class Integration(OnHub):
             "memory": self.memory.labels,
             "adapter": self.adapter.base if self.adapter else None,
             "examples": self.examples.settings() if self.examples else None,
+            "recall": self.recall.settings() if self.recall else None,
         }
         write_json(output.path / self.FILES[0], described)
         tensors = {f"alignment.{name}": t for name, t in self.alignment.tensors().items()}
         tensors |= {f"projector.{name}": t for name, t in self.projector.state_dict().items()}
         tensors |= {f"adapter.{name}": t for name, t in (self.adapter.tensors() if self.adapter else {}).items()}
         tensors |= {f"examples.{name}": t for name, t in (self.examples.tensors() if self.examples else {}).items()}
+        tensors |= {f"recall.{name}": t for name, t in (self.recall.tensors() if self.recall else {}).items()}
         tensors["memory.embeddings"] = self.memory.embeddings
         save_tensors(output.path / self.FILES[1], tensors)
         info = {"record_sha256": config_hash(described), "metrics": self.record.metrics}
@@ -228,6 +237,7 @@ class Integration(OnHub):
             parts.memory,
             adapter=parts.adapter,
             examples=parts.examples,
+            recall=parts.recall,
         )
 
 
@@ -244,6 +254,7 @@ class Parts:
     memory: Memory
     adapter: ProjectorAdapter | None
     examples: Examples | None
+    recall: Recall | None
 
 
 def read_parts(folder: str | Path) -> Parts:
@@ -278,7 +289,11 @@ def read_parts(folder: str | Path) -> Parts:
     memory = Memory(groups["memory"]["embeddings"], described["memory"])
     adapter = _adapter(groups["adapter"], described["adapter"]) if "adapter" in groups else None
     examples = Examples.restore(described["examples"], groups["examples"]) if described.get("examples") else None
-    return Parts(record, modality, encoder, alignment, projector, memory, adapter, examples)
+    recall = None
+    if described.get("recall"):
+        with rebuilding(described_in, "integration"):
+            recall = Recall.restore(described["recall"], groups["recall"])
+    return Parts(record, modality, encoder, alignment, projector, memory, adapter, examples, recall)
 
 
 def is_many(samples: Any) -> bool:
@@ -307,6 +322,8 @@ def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[
     if examples := described.get("examples"):
         found = Examples.shapes(examples, alignment["d_out"], described["projector"]["d_lm"])
         shapes |= {f"examples.{name}": shape for name, shape in found.items()}
+    if described.get("recall"):
+        shapes |= {f"recall.{name}": shape for name, shape in Recall.shapes(described["projector"]["d_lm"]).items()}
     for i, (d_out, d_in) in enumerate(weights if described["adapter"] else []):
         shapes |= {f"adapter.A{i}": (d_in, None), f"adapter.B{i}": (None, d_out), f"adapter.bias{i}": (d_out,)}
     return shapes

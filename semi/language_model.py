@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain, pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from semi import weights
 from semi.errors import ArtifactError, InputError
 from semi.prefill import Prefill, pad
 from semi.prompts import Prompt, Turn, render, render_turns, with_placeholders
+from semi.recall import Recall, Told
 
 PADDING = 1.5
 """A row is padded to at most this many times its length; shorter ones are read apart."""
@@ -89,6 +91,17 @@ class LanguageModel:
     @property
     def _decoder(self) -> Any:
         return self.model.get_decoder()
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Tensor]]:
+        """While it is open, the list holds what the output layer reads last of every row, (n, d_lm)."""
+        heard: list[Tensor] = []
+
+        def hear(decoder: Any, arguments: Any, output: Any) -> None:
+            heard[:] = [output.last_hidden_state[:, -1]]
+
+        with self._decoder.register_forward_hook(hear):
+            yield heard
 
     @property
     def _embed(self) -> Any:
@@ -192,13 +205,17 @@ class LanguageModel:
                 losses[i] = loss
         return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])
 
-    def prefill(self, conversations: Sequence[Sequence[Turn]]) -> Prefill:
-        """Read conversations up to where their last answers begin, once for all that is asked of them then."""
+    def prefill(self, conversations: Sequence[Sequence[Turn]], recall: Sequence[Recall | None] = ()) -> Prefill:
+        """Read conversations up to where their last answers begin, once for all that is asked of them then.
+
+        Args:
+            recall: for each of them what has a say in its answer; nothing where there are fewer.
+        """
         rows = []
         for turns, prompts in zip(conversations, self._rendered(conversations), strict=True):
             row, [(at, _)] = self._embedded(turns, prompts, 0, every_turn=False)
             rows.append(row[: at + 1])
-        return Prefill(self, rows)
+        return Prefill(self, rows, recall)
 
     def generate(
         self, soft: Sequence[Sequence[Tensor]], prompts: Sequence[Prompt], *, max_new_tokens: int = 48
@@ -278,7 +295,18 @@ class LanguageModel:
         cache: Any = None,
         positions: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Nats summed over each answer's tokens (a,), and the number of those tokens (a,).
+        """Nats summed over each answer's tokens (a,), and the number of those tokens (a,); arguments of `told`."""
+        return self.told(inputs, mask, answers, cache, positions).summed()
+
+    def told(
+        self,
+        inputs: Tensor,
+        mask: Tensor,
+        answers: Sequence[tuple[int, int, Sequence[int]]],
+        cache: Any = None,
+        positions: Tensor | None = None,
+    ) -> Told:
+        """What the language model makes of every token of some answers.
 
         Args:
             inputs: input embeddings (n, L, d_lm).
@@ -288,20 +316,27 @@ class LanguageModel:
             positions: of the inputs (n, L); None: those after the cache.
         """
         spots = [row * inputs.shape[1] + at + i for row, at, ids in answers for i in range(len(ids))]
-        logits = self._logits(inputs, mask, self._ids(spots), cache, positions)  # (tokens, vocabulary)
-        targets = self._ids(list(chain(*(ids for _, _, ids in answers))))
-        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-        tokens = torch.tensor([len(ids) for _, _, ids in answers], device=self.device)
-        owner = torch.arange(len(answers), device=self.device).repeat_interleave(tokens)
-        return torch.zeros(len(answers), device=self.device).index_add(0, owner, nats), tokens
+        hidden, logits = self._at(self._ids(spots), inputs, mask, cache, positions)
+        tokens = self._ids(list(chain(*(ids for _, _, ids in answers))))
+        nats = torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
+        return Told(hidden, nats, tokens, [len(ids) for _, _, ids in answers])
 
-    def _logits(self, inputs: Tensor, mask: Tensor, spots: Tensor, cache: Any, positions: Tensor | None) -> Tensor:
-        """Logits (tokens, vocabulary) float32 at `spots` (tokens,) of the flattened (n * L, d_lm) inputs."""
+    def _at(
+        self, spots: Tensor, inputs: Tensor, mask: Tensor, cache: Any, positions: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Last hidden states (tokens, d_lm) and logits (tokens, vocabulary) float32.
+
+        Args:
+            spots: (tokens,), of the flattened (n * L, d_lm) inputs.
+        """
 
         # The model itself makes the logits, as some scale or cap them (Cohere, Granite, Gemma 2), but of these hidden
         # states alone: the output layer is a fifth of SmolLM2's weights and most tokens are of the prompt.
+        read: list[Tensor] = []
+
         def only_spots(decoder: Any, arguments: Any, output: Any) -> None:
-            output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[spots][None]  # (1, tokens, d_lm)
+            read.append(output.last_hidden_state.flatten(0, 1)[spots])
+            output.last_hidden_state = read[0][None]  # (1, tokens, d_lm)
 
         with self._decoder.register_forward_hook(only_spots):
             output = self.model(
@@ -311,8 +346,7 @@ class LanguageModel:
                 past_key_values=cache,
                 use_cache=cache is not None,
             )
-        logits: Tensor = output.logits[0].float()
-        return logits
+        return read[0], output.logits[0].float()
 
     def _prefix(self, ids: tuple[int, ...]) -> Any:
         """The cache of one row after reading `ids`."""

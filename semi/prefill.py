@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteriaList
+
+from semi.recall import Recall, Told
 
 if TYPE_CHECKING:
     from semi.language_model import LanguageModel
@@ -21,11 +24,13 @@ class Prefill:
 
     Args:
         rows: input embeddings (l_i, d_lm) of each prompt, up to where the answer begins.
+        recall: for each prompt what has a say in its answers, see `semi.recall`; nothing where there are fewer.
     """
 
     @torch.no_grad()
-    def __init__(self, model: LanguageModel, rows: Sequence[Tensor]) -> None:
+    def __init__(self, model: LanguageModel, rows: Sequence[Tensor], recall: Sequence[Recall | None] = ()) -> None:
         self._model = model
+        self._recall = {row: each for row, each in enumerate(recall) if each is not None}
         self._inputs, self._mask = pad(rows, left=True)  # (n, L, d_lm), (n, L)
         self._positions = (self._mask.cumsum(1) - 1).clamp_min(0)  # (n, L)
         # All but the last token: its output is what answers begin with.
@@ -38,6 +43,15 @@ class Prefill:
     @torch.no_grad()
     def losses(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Nats summed over each answer's tokens, end-of-turn token included, and their number: (n,) and (n,)."""
+        told = self.told(answers)
+        rows = list(told.split())
+        for row, recall in self._recall.items():
+            rows[row] = replace(rows[row], nats=recall.nats(rows[row]))
+        return Told.joined(rows).summed()
+
+    @torch.no_grad()
+    def told(self, answers: Sequence[str]) -> Told:
+        """What the language model itself makes of each token of answers, one to each prompt."""
         model = self._model
         tokens = [model.answer_tokens(answer) for answer in answers]
         tails = [
@@ -47,7 +61,7 @@ class Prefill:
         inputs, mask = pad(tails, left=False)
         positions = self._positions[:, -1:] + torch.arange(inputs.shape[1], device=inputs.device)
         places = [(row, 0, ids) for row, ids in enumerate(tokens)]
-        return model.answer_nats(inputs, torch.cat([self._mask[:, :-1], mask], 1), places, self._fresh(), positions)
+        return model.told(inputs, torch.cat([self._mask[:, :-1], mask], 1), places, self._fresh(), positions)
 
     @torch.no_grad()
     def write(self, *, max_new_tokens: int = 48, stop: Callable[[], bool] | None = None) -> list[str]:
@@ -75,20 +89,27 @@ class Prefill:
             change: given the tokens so far and the scores (n, vocabulary) of the next, scores to go by instead.
         """
         model = self._model
-        tokens: Tensor = model.model.generate(
-            inputs_embeds=self._inputs,
-            attention_mask=self._mask,
-            past_key_values=self._fresh(),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=model.end,
-            pad_token_id=model.end[0],
-            stopping_criteria=StoppingCriteriaList(ends),
-            logits_processor=LogitsProcessorList(change),
-        )
+        with model.listening() as heard:
+
+            def recalled(ids: Tensor, scores: Tensor) -> Tensor:
+                (hidden,) = heard
+                told = {row: recall.scores(scores[row], hidden[row]) for row, recall in self._recall.items()}
+                return torch.stack([told.get(row, own) for row, own in enumerate(scores)])
+
+            tokens: Tensor = model.model.generate(
+                inputs_embeds=self._inputs,
+                attention_mask=self._mask,
+                past_key_values=self._fresh(),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                eos_token_id=model.end,
+                pad_token_id=model.end[0],
+                stopping_criteria=StoppingCriteriaList(ends),
+                logits_processor=LogitsProcessorList([*([recalled] if self._recall else []), *change]),
+            )
         return tokens
 
 

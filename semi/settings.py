@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semi.errors import InputError
-from semi.methods import DEFAULTS, METHODS, Method
+from semi.methods import DEFAULTS, METHODS, READERS, Method
 from semi.training.loop import Schedule
 
 FEWEST_TO_HOLD_OUT = 8
@@ -34,6 +34,8 @@ class Settings:
         encoder: one of the modality's; None: its default.
         examples: pairs shown to the language model beside a sample, the nearest ones, as turns before it; None: as many
             as serve the pairs best when each is left out, of `semi.methods.EXAMPLES`; baselines show none.
+        recall: whether the captions of the pairs have a say in every word that is written, see `semi.recall`; None: for
+            SEMI where that serves the pairs when each is left out; baselines recall nothing.
         subsets: parts of the pairs that the hypernetwork reads one by one, their adapters averaged.
         hypernetwork: for "semi", which of the foundation's, "ridge" or "attention"; None: its default.
         diagnose: estimate loss and accuracy on pairs left out, and name doubtful pairs.
@@ -50,6 +52,7 @@ class Settings:
     batch: int = 32
     encoder: str | None = None
     examples: int | None = None
+    recall: bool | None = None
     subsets: int = 1
     hypernetwork: str | None = None
     diagnose: bool = True
@@ -65,6 +68,11 @@ class Settings:
             raise InputError(f"method {self.method} uses no hypernetwork", got=self.hypernetwork, do="leave it out")
         if self.lr is not None and not 0 < self.lr < 1:
             raise InputError("the learning rate is out of range", got=self.lr, expected="between 0 and 1")
+
+    @property
+    def recalls(self) -> bool:
+        """Whether captions are kept to be recalled."""
+        return self.method in READERS if self.recall is None else self.recall
 
     def chooses_steps(self, pairs: int) -> bool:
         """Whether the number of steps is to be found on held-out pairs first."""

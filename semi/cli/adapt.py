@@ -53,6 +53,10 @@ def command(
             "--examples", help="Pairs shown beside a sample, the nearest ones; found on the pairs if not given."
         ),
     ] = None,
+    recall: Annotated[
+        bool | None,
+        typer.Option(help="Whether captions of the pairs have a say in what is written; SEMI's do if not given."),
+    ] = None,
     subsets: Annotated[
         int, typer.Option("--subsets", help="Parts of the pairs that the hypernetwork reads one by one.")
     ] = 1,
@@ -91,6 +95,7 @@ def command(
         lr,
         encoder=encoder,
         examples=examples,
+        recall=recall,
         subsets=subsets,
         hypernetwork=hypernetwork,
         diagnose=diagnose,
@@ -113,6 +118,8 @@ def command(
     typer.echo(f"caption loss on the pairs: {loss}")
     if shown := integration.record.settings["examples"]:
         typer.echo(f"shown beside a sample: the {shown} nearest pairs")
+    if integration.recall:
+        typer.echo(f"recalled in what is written: the captions of the pairs, with weight {integration.recall.weight:g}")
     for line in summary(integration.record.metrics.get("diagnosis")):
         typer.echo(line)
     typer.echo(f"next: semi describe {shlex.quote(str(out))} SAMPLE")

@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from semi.errors import SemiError
+from semi.integration import Integration
 from semi.prompts import PLACEHOLDER, Prompt, render
+from semi.recall import Recall
 from semi.serve.limits import Limits
 from semi.serve.reader import Read
 from semi.serve.refusal import Refusal, wrong_input
@@ -75,6 +77,17 @@ def prompt_of(
         return render(tokenizer, [*own[:system], *shown, *own[system:]]), soft
     except SemiError as error:  # the template's own rules, on whose turn it is
         raise wrong_input(error, "messages") from error
+
+
+def recall_of(
+    messages: Sequence[Message], read: Sequence[Read], integrations: Mapping[str, Integration]
+) -> Recall | None:
+    """What has a say in the answer where nothing but one sample is asked about, and as its pairs were."""
+    if len(messages) != 1 or len(read) != 1:
+        return None
+    integration = integrations[read[0].modality]
+    content = _content(messages[0], {read[0].modality: integration.record.instruction})
+    return integration.recalled(content.removeprefix(f"{PLACEHOLDER}\n"))
 
 
 def _content(message: Message, instructions: Mapping[str, str]) -> str:

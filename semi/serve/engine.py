@@ -11,7 +11,7 @@ from typing import TypeVar
 from semi.integration import Integration
 from semi.language_model import LanguageModel
 from semi.serve.backend import Backend, Piece, Question
-from semi.serve.conversation import prompt_of, samples_of
+from semi.serve.conversation import prompt_of, recall_of, samples_of
 from semi.serve.in_process import InProcess
 from semi.serve.limits import Limits
 from semi.serve.metrics import Metrics
@@ -99,6 +99,7 @@ class Engine:
             request.top_p or 1.0,
             request.seed,
             request.stops,
+            recall_of(request.messages, read, self.integrations),
         )
         if question.tokens + question.max_tokens > self._context:
             told = f"{question.tokens} tokens and {question.max_tokens} to be written; {self._context} are allowed"

@@ -160,6 +160,7 @@ def _write_batch(texts: Sequence[_Text], closed: Callable[[], bool]) -> None:
         return torch.stack([text.changed(row) for text, row in zip(texts, scores, strict=True)])
 
     drawn = any(text.question.temperature > 0 for text in texts)
-    read = Prefill(texts[0].question.language_model, [text.question.inputs() for text in texts])
+    rows, recall = [text.question.inputs() for text in texts], [text.question.recall for text in texts]
+    read = Prefill(texts[0].question.language_model, rows, recall)
     most = max(text.question.max_tokens for text in texts)
     read.tokens(max_new_tokens=most, ends=[ends], change=[change] if drawn else [])

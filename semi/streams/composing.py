@@ -14,6 +14,7 @@ from semi.errors import InputError
 from semi.integration import Integration
 from semi.language_model import LanguageModel
 from semi.prompts import Turn
+from semi.recall import Recall
 from semi.streams.joint import JointProjector
 
 
@@ -30,7 +31,8 @@ class Request:
 class Composer:
     """Answers requests.
 
-    The pairs that an integration shows beside its samples stand in front, those of the first sample first.
+    The pairs that an integration shows beside its samples stand in front, those of the first sample first. What it
+    recalls has a say where one sample is asked about as its pairs were.
 
     Args:
         integrations: by modality, over one language model.
@@ -59,7 +61,8 @@ class Composer:
         texts = [""] * len(requests)
         for model in {each.sha256: each for each in models}.values():  # several of a merge, one at a time
             members = [i for i, own in enumerate(models) if own.sha256 == model.sha256]
-            read = model.prefill([conversations[i] for i in members])
+            recall = [self._recalled(requests[i]) for i in members]
+            read = model.prefill([conversations[i] for i in members], recall)
             for i, text in zip(members, read.write(max_new_tokens=max_new_tokens, stop=stop), strict=True):
                 texts[i] = text
         return texts
@@ -78,6 +81,12 @@ class Composer:
     def _shown(self, name: str, embedding: np.ndarray) -> list[Turn]:
         (turns,) = self._integrations[name].shown(torch.from_numpy(embedding)[None]) or [[]]
         return turns
+
+    def _recalled(self, request: Request) -> Recall | None:
+        if len(request.samples) != 1:
+            return None
+        ((name, _),) = request.samples
+        return self._integrations[name].recalled(request.instruction)
 
     def _model(self, request: Request) -> LanguageModel:
         models = [self._integrations[name].language_model for name, _ in request.samples]

@@ -101,7 +101,8 @@ class MethodConfig(Strict):
         chosen = read_settings(self.settings)
         defaults = asdict(DEFAULTS[chosen.method]) if chosen.steps != 0 else {}
         used = {"lr": chosen.lr, "most_steps": chosen.steps, "probe": chosen.steps}
-        return {"settings": self.settings, "defaults": {k: v for k, v in defaults.items() if used[k] is None}}
+        defaults = {k: v for k, v in defaults.items() if used[k] is None}
+        return {"settings": self.settings, "defaults": defaults, "recall": chosen.recalls}
 
 
 class StudyConfig(Strict):
