@@ -17,7 +17,7 @@ class Conversation:
         self.integration, self.max_new_tokens = integration, max_new_tokens
         self._messages: list[dict[str, str]] = []
         self._soft: list[Tensor] = []
-        self._waiting = 0
+        self._waiting, self._spoken = 0, False
 
     def add(self, sample: Any) -> None:
         """Put a sample into the next turn.
@@ -41,10 +41,12 @@ class Conversation:
             InputError: the text has placeholders, but not one for each sample that was added; nothing was said then.
         """
         content = with_placeholders(text, self._waiting) if self._waiting or PLACEHOLDER in text else text
+        alone = self._waiting == 1 and not self._spoken  # as `describe` would ask
+        recall = self.integration.recalled(text) if alone else None
         self._messages.append({"role": "user", "content": content})
-        self._waiting = 0
+        self._waiting, self._spoken = 0, True
         model = self.integration.language_model
         prompt = render(model.tokenizer, self._messages)
-        answer = model.generate([self._soft], [prompt], max_new_tokens=self.max_new_tokens)[0]
+        (answer,) = model.generate([self._soft], [prompt], [recall], max_new_tokens=self.max_new_tokens)
         self._messages.append({"role": "assistant", "content": answer})
         return answer

@@ -16,6 +16,7 @@ from semi.fitting import Fitter
 from semi.language_model import LanguageModel
 from semi.methods import READERS
 from semi.pairs import Pair
+from semi.recall import Recall
 from semi.training.loop import generator
 
 CANDIDATES = 8
@@ -28,8 +29,8 @@ WORST = 3
 def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]:
     """Everything `semi adapt` reports at its end; JSON-able.
 
-    The loss is of pairs with others shown before them, as in use; captions are compared with none shown, so that it is
-    the sample that tells them apart and not its neighbours.
+    The loss is of pairs with others shown before them and their captions recalled, as in use; captions are compared
+    with none shown and nothing recalled, so that it is the sample that tells them apart and not its neighbours.
 
     Args:
         steps: as many as the adaptation took.
@@ -48,7 +49,9 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     own = [row[0][1] for row in losses]
     everything = fitter.everything
     shown = fitter.others(fitter.begin(everything), everything, soft, examples) if examples else None
-    nats, tokens = caption_nats(model, soft, *fitter.words(everything), shown)
+    told = fitter.told(everything, soft, shown)
+    recall = Recall.fit(told, instructions) if fitter.settings.recalls else None
+    nats = told.nats if recall is None else recall.left_out(told)
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [
         (own[i] - min(loss for _, loss in row[1:]), min(row[1:], key=lambda c: c[1])[0]) if row[1:] else (0.0, "")
@@ -57,7 +60,7 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     doubtful = sorted((i for i in range(k) if margins[i][0] > 0), key=lambda i: -margins[i][0])[:WORST]
     return {
         "protocol": protocol,
-        "loss": round(float(nats.sum() / tokens.sum()), 4),
+        "loss": round(float(nats.mean()), 4),
         "examples": examples,
         "accuracy": round(sum(right) / k, 4),
         "chance": round(sum(1 / len(row) for row in losses) / k, 4),

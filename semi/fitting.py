@@ -163,13 +163,24 @@ class Fitter:
         some = index[:MOST_TO_RECALL]
         if not self.settings.recalls or len(some) < FEWEST_TO_HOLD_OUT:
             return None
-        asked, words = self.words(some)
         soft = self.unseen(begun, index)
-        before = self.others(begun, index, soft, examples) or [[]] * len(some)
-        turns = [[*b, Turn(s, a, "")] for b, s, a in zip(before, soft, asked, strict=False)]
-        model = self.foundation.language_model
-        told = [model.prefill(turns[at]).told(words[at]) for at in spans(0, len(some))]
-        return Recall.fit(Told.joined(told), asked)
+        told = self.told(some, soft[: len(some)], self.others(begun, index, soft, examples))
+        return Recall.fit(told, self.words(some)[0])
+
+    @torch.no_grad()
+    def told(self, index: Tensor, soft: Tensor, before: Sequence[Sequence[Turn]] | None) -> Told:
+        """What the language model makes of the captions of some pairs.
+
+        Args:
+            soft: their soft tokens (n, t, d_lm).
+            before: for each of them, turns that stand before it.
+        """
+        (asked, words), model = self.words(index), self.foundation.language_model
+        turns = [
+            [*(before[i] if before else ()), Turn(row, question, "")]
+            for i, (row, question) in enumerate(zip(soft, asked, strict=True))
+        ]
+        return Told.joined([model.prefill(turns[at]).told(words[at]) for at in spans(0, len(words))])
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
         """The number of steps that serves every fourth pair best when the method is trained on the others.

@@ -218,19 +218,25 @@ class LanguageModel:
         return Prefill(self, rows, recall)
 
     def generate(
-        self, soft: Sequence[Sequence[Tensor]], prompts: Sequence[Prompt], *, max_new_tokens: int = 48
+        self,
+        soft: Sequence[Sequence[Tensor]],
+        prompts: Sequence[Prompt],
+        recall: Sequence[Recall | None] = (),
+        *,
+        max_new_tokens: int = 48,
     ) -> list[str]:
         """Greedy text for each prompt.
 
         Args:
             soft: for each prompt, its samples' soft tokens, each (t, d_lm).
             prompts: from `prompt`, or `semi.prompts.render` for whole conversations.
+            recall: see `prefill`.
 
         Raises:
             InputError: a prompt has another number of placeholders than it got samples; says both.
         """
         rows = [self.splice(p, s) for p, s in zip(prompts, soft, strict=True)]
-        return Prefill(self, rows).write(max_new_tokens=max_new_tokens)
+        return Prefill(self, rows, recall).write(max_new_tokens=max_new_tokens)
 
     def splice(self, prompt: Prompt, soft: Sequence[Tensor]) -> Tensor:
         """Input embeddings (length, d_lm) of a prompt with its samples' soft tokens at the placeholders."""

@@ -70,6 +70,7 @@ def _integration(
                 ("method", f"`{settings['method']}`, seed {settings['seed']}, {settings['steps']} gradient steps"),
                 ("shots", f"{pairs} pairs, sha256 `{described['support_sha256'][:16]}...`"),
                 ("pairs shown beside a sample", settings["examples"]),
+                ("captions recalled", "yes" if described.get("recall") else "no"),
                 ("alignment", f"`{described['alignment']['kind']}`, {described['alignment']['d_in']} numbers a sample"),
                 ("made with", _versions(manifest)),
             ]

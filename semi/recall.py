@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any, Self
 
 import torch
@@ -89,21 +88,25 @@ class Recall:
 
         Sharpness and weight are those with the lowest loss of every caption by all others of the same instruction.
         """
-        owners, keys = told.owners, normalize(told.hidden.float(), dim=1)
-        places = {instruction: number for number, instruction in enumerate(dict.fromkeys(instructions))}
-        asked = torch.tensor([places[instruction] for instruction in instructions], device=keys.device)[owners]
-        others = (owners[:, None] != owners) & (asked[:, None] == asked)  # (a, a)
-        lonely = ~others.any(1)
-        if lonely.all():
+        keys, asked = normalize(told.hidden.float(), dim=1), tuple(instructions)
+        if not _others(told.owners, asked).any():
             return None
-        near, same = keys @ keys.T, told.tokens[:, None] == told.tokens
-        near, nats = near.masked_fill(~others, -torch.inf)[~lonely], told.nats[~lonely].float()
-        losses: dict[tuple[float, float], float] = {}
-        for sharpness in SHARPNESS:
-            says = ((sharpness * near).softmax(1) * same[~lonely]).sum(1)
-            losses |= {(sharpness, weight): float(mixed(nats, says, weight).mean()) for weight in WEIGHTS}
-        sharpness, weight = min(product(SHARPNESS, WEIGHTS), key=lambda constants: losses[constants])
-        return cls(keys, told.tokens, owners, tuple(instructions), sharpness, weight) if weight else None
+        tried = (
+            cls(keys, told.tokens, told.owners, asked, sharpness, weight)
+            for sharpness in SHARPNESS
+            for weight in WEIGHTS
+        )
+        best = min(tried, key=lambda one: float(one.left_out(told).sum()))
+        return best if best.weight else None
+
+    def left_out(self, told: Told) -> Tensor:
+        """Nats (a,) of the very captions it is of, each recalling those of other pairs; alone, it recalls nothing."""
+        others = _others(self.owners, self.instructions)
+        alone = ~others.any(1)
+        near = (self.sharpness * self.keys @ self.keys.T).masked_fill(~others, -torch.inf)
+        near[alone] = 0
+        says = (near.softmax(1) * (self.tokens[:, None] == self.tokens)).sum(1)
+        return torch.where(alone, told.nats, mixed(told.nats, says, self.weight))
 
     def asked(self, instruction: str) -> Recall | None:
         """Of the pairs of which this was asked; None where there are none: another question has other answers."""
@@ -160,6 +163,13 @@ class Recall:
     def _attention(self, hidden: Tensor) -> Tensor:
         """What each neighbour has to say in the states (a, d_lm), adding up to one: (a, m)."""
         return (self.sharpness * normalize(hidden.float(), dim=1) @ self.keys.T).softmax(1)
+
+
+def _others(owners: Tensor, instructions: Sequence[str]) -> Tensor:
+    """Which tokens each may recall, (m, m): those of other pairs of which the same was asked."""
+    places = {instruction: number for number, instruction in enumerate(dict.fromkeys(instructions))}
+    asked = torch.tensor([places[instruction] for instruction in instructions], device=owners.device)[owners]
+    return (owners[:, None] != owners) & (asked[:, None] == asked)
 
 
 def mixed(nats: Tensor, says: Tensor, weight: float) -> Tensor:
