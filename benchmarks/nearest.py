@@ -10,7 +10,6 @@ last two know which words are facts, which no method of semi is told.
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,11 +41,12 @@ def vote(support: Sequence[Pair], z: Tensor, query: Tensor, found: Tensor) -> li
     """Of every slot the value with the most neighbours, the first counting 1, the second 1/2, ..."""
     texts = []
     for row in found.tolist():
-        votes: dict[str, Counter[str]] = {}
+        votes: dict[str, dict[str, float]] = {}
         for rank, i in enumerate(row, start=1):
             for slot, value in support[i].attributes.items():
-                votes.setdefault(slot, Counter())[value] += 1 / rank
-        texts.append(", ".join(votes[slot].most_common(1)[0][0] for slot in votes))
+                of_slot = votes.setdefault(slot, {})
+                of_slot[value] = of_slot.get(value, 0) + 1 / rank
+        texts.append(", ".join(max(of_slot, key=of_slot.__getitem__) for of_slot in votes.values()))
     return texts
 
 
