@@ -95,6 +95,8 @@ def _adapt(
         schedule = settings.schedule(pairs=len(pairs))
         advance(0, "choosing what to show")
         count = fitter.choose_examples(begun, index)
+        advance(0, "weighing what to recall")
+        recall = fitter.recall(begun, index, count)
         if settings.chooses_steps(len(pairs)):
             steps, chosen_on = fitter.choose_steps(count, folder and folder / "choosing-steps", _named(SEARCH, advance))
             schedule = settings.schedule(steps)
@@ -105,8 +107,8 @@ def _adapt(
         if watched is not None:
             steps, metrics["held_out_loss"] = int(history.best["step"]), history.validations
         metrics["training_loss"] = [round(row["loss"], 6) for row in history.steps]
-        advance(steps, "reading the captions once more")
-        recall = fitter.recall(begun, index, count)
+        if recall and steps:
+            recall = recall.after(fitter.told_now(begun, index, count))
         if settings.diagnose:
             advance(steps, "diagnosing")
             metrics["diagnosis"] = diagnose(fitter, steps=steps, examples=count)

@@ -18,6 +18,7 @@ class Conversation:
         self._messages: list[dict[str, str]] = []
         self._soft: list[Tensor] = []
         self._waiting, self._spoken = 0, False
+        self._embedding: Tensor | None = None
 
     def add(self, sample: Any) -> None:
         """Put a sample into the next turn.
@@ -32,6 +33,7 @@ class Conversation:
                 self._messages.append({"role": "assistant", "content": turn.answer})
                 self._soft += turn.samples
         self._soft.append(self.integration.soft(embedding)[0])
+        self._embedding = embedding[0]
         self._waiting += 1
 
     def say(self, text: str) -> str:
@@ -42,7 +44,7 @@ class Conversation:
         """
         content = with_placeholders(text, self._waiting) if self._waiting or PLACEHOLDER in text else text
         alone = self._waiting == 1 and not self._spoken  # as `describe` would ask
-        recall = self.integration.recalled(text) if alone else None
+        recall = self.integration.recalled(self._embedding, text) if alone and self._embedding is not None else None
         self._messages.append({"role": "user", "content": content})
         self._waiting, self._spoken = 0, True
         model = self.integration.language_model

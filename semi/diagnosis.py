@@ -50,8 +50,8 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     everything = fitter.everything
     shown = fitter.others(fitter.begin(everything), everything, soft, examples) if examples else None
     told = fitter.told(everything, soft, shown)
-    recall = Recall.fit(told, instructions) if fitter.settings.recalls else None
-    nats = told.nats if recall is None else recall.left_out(told)
+    parts = instructions, fitter.begin(everything).alignment(fitter.support.embeddings), fitter.support.texts
+    recall = Recall.fit(told, *parts) if fitter.settings.recalls else None
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [
         (own[i] - min(loss for _, loss in row[1:]), min(row[1:], key=lambda c: c[1])[0]) if row[1:] else (0.0, "")
@@ -60,7 +60,7 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     doubtful = sorted((i for i in range(k) if margins[i][0] > 0), key=lambda i: -margins[i][0])[:WORST]
     return {
         "protocol": protocol,
-        "loss": round(float(nats.mean()), 4),
+        "loss": round(recall.loss if recall else float(told.nats.mean()), 4),
         "examples": examples,
         "accuracy": round(sum(right) / k, 4),
         "chance": round(sum(1 / len(row) for row in losses) / k, 4),

@@ -155,7 +155,7 @@ class Fitter:
 
     @torch.no_grad()
     def recall(self, begun: Start, index: Tensor, examples: int) -> Recall | None:
-        """What is recalled of the captions of the pairs that a start is of, as it is now.
+        """What is recalled of the captions of the pairs that a start is of.
 
         Args:
             examples: pairs that are shown beside a sample.
@@ -163,9 +163,15 @@ class Fitter:
         some = index[:MOST_TO_RECALL]
         if not self.settings.recalls or len(some) < FEWEST_TO_HOLD_OUT:
             return None
-        soft = self.unseen(begun, index)
-        told = self.told(some, soft[: len(some)], self.others(begun, index, soft, examples))
-        return Recall.fit(told, self.words(some)[0])
+        told = self.told_now(begun, index, examples)
+        own = self.support.subset(some)
+        return Recall.fit(told, self.words(some)[0], begun.alignment(own.embeddings), own.texts)
+
+    @torch.no_grad()
+    def told_now(self, begun: Start, index: Tensor, examples: int) -> Told:
+        """What the language model makes of the captions to recall, by a start as it is now, each pair as if new."""
+        soft, some = self.unseen(begun, index), index[:MOST_TO_RECALL]
+        return self.told(some, soft[: len(some)], self.others(begun, index, soft, examples))
 
     @torch.no_grad()
     def told(self, index: Tensor, soft: Tensor, before: Sequence[Sequence[Turn]] | None) -> Told:

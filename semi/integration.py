@@ -36,7 +36,7 @@ from semi.plugins import load_modality
 from semi.prefill import Prefill
 from semi.projector import Projector
 from semi.prompts import Turn
-from semi.recall import Recall
+from semi.recall import Recall, Recollection
 
 BATCH = 32
 """Samples that the language model reads at once."""
@@ -150,11 +150,13 @@ class Integration(OnHub):
         """The language model once it has read samples and instructions, and is about to answer."""
         soft, shown = self.soft(embeddings), self.shown(embeddings) or [[]] * len(embeddings)
         turns = [[*before, Turn(row, asked, "")] for before, row, asked in zip(shown, soft, instructions, strict=True)]
-        return self.language_model.prefill(turns, [self.recalled(asked) for asked in instructions])
+        return self.language_model.prefill(turns, list(map(self.recalled, embeddings, instructions)))
 
-    def recalled(self, instruction: str) -> Recall | None:
-        """What has a say in what is said of one sample: the captions of the pairs of which the same was asked."""
-        return self.recall.asked(instruction) if self.recall else None
+    def recalled(self, embedding: Tensor, instruction: str) -> Recollection | None:
+        """What has a say in what is said of one sample (d_enc,) or (t, d_enc): captions of which the same was asked."""
+        if self.recall is None:
+            return None
+        return self.recall.of(self.alignment(pool(embedding[None]))[0], instruction)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the integration to a new folder.
@@ -322,8 +324,9 @@ def _shapes(described: dict[str, Any], projector: Projector) -> dict[str, tuple[
     if examples := described.get("examples"):
         found = Examples.shapes(examples, alignment["d_out"], described["projector"]["d_lm"])
         shapes |= {f"examples.{name}": shape for name, shape in found.items()}
-    if described.get("recall"):
-        shapes |= {f"recall.{name}": shape for name, shape in Recall.shapes(described["projector"]["d_lm"]).items()}
+    if recall := described.get("recall"):
+        found = Recall.shapes(recall, alignment["d_out"], described["projector"]["d_lm"])
+        shapes |= {f"recall.{name}": shape for name, shape in found.items()}
     for i, (d_out, d_in) in enumerate(weights if described["adapter"] else []):
         shapes |= {f"adapter.A{i}": (d_in, None), f"adapter.B{i}": (None, d_out), f"adapter.bias{i}": (d_out,)}
     return shapes

@@ -17,7 +17,7 @@ from semi import weights
 from semi.errors import ArtifactError, InputError
 from semi.prefill import Prefill, pad
 from semi.prompts import Prompt, Turn, render, render_turns, with_placeholders
-from semi.recall import Recall, Told
+from semi.recall import Recollection, Told
 
 PADDING = 1.5
 """A row is padded to at most this many times its length; shorter ones are read apart."""
@@ -205,7 +205,7 @@ class LanguageModel:
                 losses[i] = loss
         return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])
 
-    def prefill(self, conversations: Sequence[Sequence[Turn]], recall: Sequence[Recall | None] = ()) -> Prefill:
+    def prefill(self, conversations: Sequence[Sequence[Turn]], recall: Sequence[Recollection | None] = ()) -> Prefill:
         """Read conversations up to where their last answers begin, once for all that is asked of them then.
 
         Args:
@@ -221,7 +221,7 @@ class LanguageModel:
         self,
         soft: Sequence[Sequence[Tensor]],
         prompts: Sequence[Prompt],
-        recall: Sequence[Recall | None] = (),
+        recall: Sequence[Recollection | None] = (),
         *,
         max_new_tokens: int = 48,
     ) -> list[str]:

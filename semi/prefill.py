@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from semi.recall import Recall, Told
+from semi.recall import Recollection, Told
 
 if TYPE_CHECKING:
     from semi.language_model import LanguageModel
@@ -28,7 +28,9 @@ class Prefill:
     """
 
     @torch.no_grad()
-    def __init__(self, model: LanguageModel, rows: Sequence[Tensor], recall: Sequence[Recall | None] = ()) -> None:
+    def __init__(
+        self, model: LanguageModel, rows: Sequence[Tensor], recall: Sequence[Recollection | None] = ()
+    ) -> None:
         self._model = model
         self._recall = {row: each for row, each in enumerate(recall) if each is not None}
         self._inputs, self._mask = pad(rows, left=True)  # (n, L, d_lm), (n, L)

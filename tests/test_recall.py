@@ -1,14 +1,18 @@
 """A nearest-neighbour language model over the captions."""
 
+import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from semi.recall import SHARPNESS, WEIGHTS, Recall, Told
+from semi.recall import LEAST, SHARPNESS, TRUST, WEIGHTS, Constants, Recall, Recollection, Shares, Told
+from semi.ridge import Ridge
 
 VOCABULARY = 11
 
@@ -22,24 +26,39 @@ def told(seed: int, lengths: list[int], d: int = 6) -> Told:
     return Told(torch.randn(n, d, generator=g), nats, tokens, lengths)
 
 
-def recall(seed: int = 0, weight: float = 0.6, sharpness: float = 20.0) -> Recall:
+def recollection(seed: int = 0, weight: float = 0.6, sharpness: float = 20.0) -> Recollection:
     own = told(seed, [3, 4, 2])
-    keys = normalize(own.hidden, dim=1)
-    return Recall(keys, own.tokens, own.owners, ("Describe it.",) * 3, sharpness, weight)
+    prior = torch.randn(9, generator=torch.Generator().manual_seed(seed))
+    return Recollection(normalize(own.hidden, dim=1), own.tokens, prior, Constants(sharpness, 1.0, weight))
 
 
-def probability(one: Recall, hidden: torch.Tensor, own: torch.Tensor, token: int) -> float:
+def fitted(own: Told, asked: list[str], seed: int = 0) -> Recall | None:
+    g = torch.Generator().manual_seed(seed)
+    return Recall.fit(own, asked, torch.randn(len(asked), 5, generator=g), torch.randn(len(asked), 7, generator=g))
+
+
+def alike(captions: int) -> Told:
+    """Captions of the same four tokens, told alike."""
+    own = told(0, [4] * captions)
+    hidden, tokens = own.hidden[:4].repeat(captions, 1), torch.arange(4).repeat(captions)
+    return replace(own, tokens=tokens, hidden=hidden, nats=own.nats * 0 + 3)
+
+
+def probability(one: Recollection, hidden: Tensor, own: Tensor, token: int) -> float:
     """By the definition, in float64 and one by one."""
-    state = hidden.double() / hidden.double().norm()
-    powers = [torch.exp(one.sharpness * (key.double() @ state)).item() for key in one.keys]
-    said = sum(p for p, t in zip(powers, one.tokens.tolist(), strict=True) if t == token)
-    return (1 - one.weight) * own.double().softmax(0)[token].item() + one.weight * said / sum(powers)
+    state, constants = hidden.double() / hidden.double().norm(), one.constants
+    says = [
+        math.exp(constants.sharpness * float(key.double() @ state) + float(prior))
+        for key, prior in zip(one.keys, one.prior, strict=True)
+    ]
+    said = sum(say for say, t in zip(says, one.tokens.tolist(), strict=True) if t == token)
+    return (1 - constants.weight) * own.double().softmax(0)[token].item() + constants.weight * said / sum(says)
 
 
 @given(st.integers(0, 10**6), st.floats(0.05, 0.95), st.sampled_from(SHARPNESS))
 @settings(max_examples=30, deadline=None)
 def test_probabilities_are_those_of_the_definition_and_add_up_to_one(seed, weight, sharpness):
-    one = recall(seed, weight, sharpness)
+    one = recollection(seed, weight, sharpness)
     g = torch.Generator().manual_seed(seed + 1)
     own, hidden = torch.randn(VOCABULARY, generator=g), torch.randn(6, generator=g)
     found = one.scores(own, hidden).double().exp()
@@ -51,7 +70,7 @@ def test_probabilities_are_those_of_the_definition_and_add_up_to_one(seed, weigh
 @given(st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_losses_and_scores_are_of_one_distribution(seed):
-    one = recall(seed)
+    one = recollection(seed)
     g = torch.Generator().manual_seed(seed + 1)
     logits, hidden = torch.randn(5, VOCABULARY, generator=g), torch.randn(5, 6, generator=g)
     tokens = torch.randint(VOCABULARY, (5,), generator=g)
@@ -61,43 +80,73 @@ def test_losses_and_scores_are_of_one_distribution(seed):
         assert found[i].item() == pytest.approx(-one.scores(logits[i], hidden[i])[tokens[i]].item(), abs=1e-4)
 
 
-def test_constants_are_the_best_for_captions_that_are_left_out():
-    own, asked = told(0, [4] * 12), ["Describe it."] * 12
-    own = replace(own, tokens=torch.arange(4).repeat(12), hidden=own.hidden[:4].repeat(12, 1), nats=own.nats * 0 + 3)
-    found = Recall.fit(own, asked)
+@given(st.integers(0, 10**6), st.integers(4, 9))
+@settings(max_examples=20, deadline=None)
+def test_shares_are_the_weights_of_captions_in_what_ridge_regression_predicts(seed, k):
+    g = torch.Generator().manual_seed(seed)
+    z, texts, query = (torch.randn(n, d, generator=g) for n, d in ((k, 6), (k, 3), (2, 6)))
+    shares, unseen = Shares.fit(z, texts)
+    weights = (query - shares.mean) @ shares.map + 1 / k
+    ridge = Ridge.fit(z, texts)
+    torch.testing.assert_close(weights @ texts, ridge.predict(query).float(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(shares.of(query), (weights.clamp_min(0) + LEAST).log())
+    assert unseen.diagonal().tolist() == pytest.approx([math.log(LEAST)] * k, abs=1e-3)  # its own caption has no part
+
+
+def test_the_loss_is_that_of_captions_left_out_at_the_best_constants():
+    own, asked = told(1, [4] * 12), ["Describe it."] * 12
+    own = replace(own, hidden=own.hidden + 2 * own.hidden[:4].repeat(12, 1), tokens=own.tokens % 3)
+    found = fitted(own, asked)
     assert found is not None
-    assert found.weight == max(WEIGHTS)
 
-    def loss(sharpness: float, weight: float) -> float:
+    def loss(constants: Constants) -> float:
         total = 0.0
-        for answer in range(12):
+        g = torch.Generator().manual_seed(0)
+        _, unseen = Shares.fit(torch.randn(12, 5, generator=g), torch.randn(12, 7, generator=g))
+        for answer, part in enumerate(own.split()):
             apart = own.owners != answer
-            keys = normalize(own.hidden, dim=1)[apart]
-            rest = Recall(keys, own.tokens[apart], own.owners[apart], tuple(asked), sharpness, weight)
-            total += float(rest.nats(list(own.split())[answer]).sum())
-        return total
+            prior = constants.trust * unseen[answer][own.owners[apart]]
+            rest = Recollection(normalize(own.hidden, dim=1)[apart], own.tokens[apart], prior, constants)
+            total += float(rest.nats(part).sum())
+        return total / len(own.tokens)
 
-    least = min(loss(sharpness, weight) for sharpness in SHARPNESS for weight in WEIGHTS)
-    assert loss(found.sharpness, found.weight) == pytest.approx(least, rel=1e-5)
+    assert found.loss == pytest.approx(loss(found.constants), rel=1e-5)
+    tried = product(SHARPNESS, TRUST, WEIGHTS)
+    assert found.loss == pytest.approx(min(loss(Constants(*constants)) for constants in tried), rel=1e-5)
+
+
+def test_captions_that_are_all_alike_leave_the_language_model_nothing_to_say():
+    found = fitted(alike(12), ["Describe it."] * 12)
+    assert found is not None
+    assert found.constants.weight == max(WEIGHTS)
+
+
+def test_after_training_the_states_are_new_and_the_constants_those_of_before():
+    found, again = fitted(alike(12), ["Describe it."] * 12), told(5, [4] * 12)
+    assert found is not None
+    after = found.after(again)
+    torch.testing.assert_close(after.keys, normalize(again.hidden, dim=1))
+    assert after.constants == found.constants
 
 
 def test_nothing_is_recalled_where_captions_have_nothing_in_common():
     own = told(0, [3] * 8)
     own = replace(own, tokens=torch.arange(24), nats=own.nats * 0 + 2)
-    assert Recall.fit(own, ["Describe it."] * 8) is None
+    assert fitted(own, ["Describe it."] * 8) is None
 
 
 def test_nothing_is_recalled_of_pairs_that_were_all_asked_something_else():
-    assert Recall.fit(told(0, [3] * 4), ["one?", "two?", "three?", "four?"]) is None
+    assert fitted(told(0, [3] * 4), ["one?", "two?", "three?", "four?"]) is None
 
 
 def test_another_question_has_other_answers():
-    one = replace(recall(), instructions=("Where?", "Who?", "Where?"))
-    assert one.asked("Why?") is None
-    found = one.asked("Where?")
+    found = fitted(alike(6), ["Where?", "Who?", "Where?", "Who?", "Where?", "Who?"])
     assert found is not None
-    assert set(found.owners.tolist()) == {0, 2}
-    assert recall().asked("Describe it.") is not None
+    sample = torch.zeros(5)
+    assert found.of(sample, "Why?") is None
+    where = found.of(sample, "Where?")
+    assert where is not None
+    assert len(where.tokens) == len(where.prior) == 12
 
 
 @pytest.mark.parametrize(
@@ -109,10 +158,14 @@ def test_another_question_has_other_answers():
     ],
 )
 def test_what_does_not_fit_together_is_refused(damage):
-    one = recall()
+    one = fitted(alike(6), ["Describe it."] * 6)
+    assert one is not None
     again = Recall.restore(one.settings(), one.tensors())
     assert again.settings() == one.settings()
     assert torch.equal(again.keys, one.keys)
+    assert {name: tuple(tensor.shape) for name, tensor in one.tensors().items()}.keys() == Recall.shapes(
+        one.settings(), 5, 6
+    ).keys()
     with pytest.raises(ValueError, match="fit together"):
         Recall.restore(one.settings(), damage(one.tensors()))
 

@@ -68,10 +68,11 @@ def test_pairs_are_recalled_by_what_was_asked_of_them(tiny_foundation: Foundatio
     mixed = [*pairs(8, instruction="Colour?"), *pairs(8, seed=1)]
     model = tiny_foundation.adapt("vectors", mixed, **QUICK)
     assert model.recall is not None
-    found = model.recalled("Colour?")
+    sample = model.embed([HELD[0].sample])[0]
+    found, whole = model.recalled(sample, "Colour?"), model.recall
     assert found is not None
-    assert {found.instructions[owner] for owner in set(found.owners.tolist())} == {"Colour?"}
-    assert model.recalled("Shape?") is None
+    assert len(found.tokens) == len(whole.tokens) / 2
+    assert model.recalled(sample, "Shape?") is None
 
 
 def test_a_saved_integration_recalls_the_same(tiny_foundation: Foundation, tmp_path: Path) -> None:

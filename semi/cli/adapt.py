@@ -119,7 +119,8 @@ def command(
     if shown := integration.record.settings["examples"]:
         typer.echo(f"shown beside a sample: the {shown} nearest pairs")
     if integration.recall:
-        typer.echo(f"recalled in what is written: the captions of the pairs, with weight {integration.recall.weight:g}")
+        weight = integration.recall.constants.weight
+        typer.echo(f"recalled in what is written: the captions of the pairs, with weight {weight:g}")
     for line in summary(integration.record.metrics.get("diagnosis")):
         typer.echo(line)
     typer.echo(f"next: semi describe {shlex.quote(str(out))} SAMPLE")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semi.language_model import LanguageModel
 from semi.prompts import Prompt
-from semi.recall import Recall
+from semi.recall import Recollection
 
 Finish = Literal["stop", "length"]
 
@@ -29,7 +29,7 @@ class Question:
     top_p: float = 1.0
     seed: int | None = None
     stops: tuple[str, ...] = ()
-    recall: Recall | None = None
+    recall: Recollection | None = None
     """What has a say in the answer; a backend that cannot ask it leaves it out."""
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 from semi.errors import SemiError
 from semi.integration import Integration
 from semi.prompts import PLACEHOLDER, Prompt, render
-from semi.recall import Recall
+from semi.recall import Recollection
 from semi.serve.limits import Limits
 from semi.serve.reader import Read
 from semi.serve.refusal import Refusal, wrong_input
@@ -81,13 +81,13 @@ def prompt_of(
 
 def recall_of(
     messages: Sequence[Message], read: Sequence[Read], integrations: Mapping[str, Integration]
-) -> Recall | None:
+) -> Recollection | None:
     """What has a say in the answer where nothing but one sample is asked about, and as its pairs were."""
     if len(messages) != 1 or len(read) != 1:
         return None
     integration = integrations[read[0].modality]
     content = _content(messages[0], {read[0].modality: integration.record.instruction})
-    return integration.recalled(content.removeprefix(f"{PLACEHOLDER}\n"))
+    return integration.recalled(read[0].embedding, content.removeprefix(f"{PLACEHOLDER}\n"))
 
 
 def _content(message: Message, instructions: Mapping[str, str]) -> str:

@@ -37,6 +37,8 @@ class Read:
     """What is known of a sample before the language model reads it."""
 
     modality: str
+    embedding: Tensor
+    """(d_enc,) or (t, d_enc)."""
     soft: Tensor
     """Soft tokens (t, d_lm)."""
     shown: list[Turn]
@@ -115,7 +117,7 @@ class Reader:
         pooled = pool(embedding[None])[0]
         (shown,) = integration.shown(embedding[None]) or [[]]
         memory = integration.memory
-        return Read(modality, soft, shown, memory.nearest(pooled), memory.unlike(pooled))
+        return Read(modality, embedding, soft, shown, memory.nearest(pooled), memory.unlike(pooled))
 
     def _embeddings(self, jobs: Sequence[_Job]) -> list[Any]:
         """Of each its embedding (d_enc,) or (t, d_enc), or what is wrong with it."""

@@ -14,7 +14,7 @@ from semi.errors import InputError
 from semi.integration import Integration
 from semi.language_model import LanguageModel
 from semi.prompts import Turn
-from semi.recall import Recall
+from semi.recall import Recollection
 from semi.streams.joint import JointProjector
 
 
@@ -82,11 +82,11 @@ class Composer:
         (turns,) = self._integrations[name].shown(torch.from_numpy(embedding)[None]) or [[]]
         return turns
 
-    def _recalled(self, request: Request) -> Recall | None:
+    def _recalled(self, request: Request) -> Recollection | None:
         if len(request.samples) != 1:
             return None
-        ((name, _),) = request.samples
-        return self._integrations[name].recalled(request.instruction)
+        ((name, embedding),) = request.samples
+        return self._integrations[name].recalled(torch.from_numpy(embedding), request.instruction)
 
     def _model(self, request: Request) -> LanguageModel:
         models = [self._integrations[name].language_model for name, _ in request.samples]
