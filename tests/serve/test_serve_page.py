@@ -114,6 +114,7 @@ def test_with_a_server_like_vllm(folder: Path, served_foundation: Foundation) ->
     from semi.integration import Integration
 
     alone = Integration.load(folder / "my-molecules", language_model=model)
+    alone.recall = None  # as the page says
     assert answer.choices[0].message.content == alone.describe("CCO", max_new_tokens=8)
 
 

@@ -93,7 +93,8 @@ def server(other: str, serving: Callable[..., Running]) -> Running:
 
 
 def answer(server: Running, name: str, seed: int, options: dict[str, Any], **more: Any) -> httpx2.Response:
-    body = {"model": name, "messages": user(part(name, seed)), "max_tokens": 16} | options | more
+    asked = user(part(name, seed), "What is it?")  # nothing is recalled of another question
+    body = {"model": name, "messages": asked, "max_tokens": 16} | options | more
     return httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
 
 
