@@ -165,6 +165,7 @@ class LanguageModel:
         instructions: Sequence[str],
         captions: Sequence[str],
         examples: Sequence[Sequence[Turn]] | None = None,
+        recall: Sequence[Recollection | None] = (),
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the captions, end-of-turn token included, and of nothing else.
 
@@ -173,18 +174,26 @@ class LanguageModel:
             instructions: n instructions; each prompt holds one sample.
             captions: n captions.
             examples: for each row, turns that stand before its own.
+            recall: for each row what has a say in its caption; nothing where there are fewer.
 
         Returns:
             nats (n,) summed over each caption's tokens, and the number of those tokens (n,).
         """
         turns = [Turn(*row) for row in zip(soft, instructions, captions, strict=True)]
         before = examples if examples is not None else [()] * len(turns)
-        return self.answer_loss([[*shown, turn] for shown, turn in zip(before, turns, strict=True)])
+        return self.answer_loss([[*shown, turn] for shown, turn in zip(before, turns, strict=True)], recall=recall)
 
     def answer_loss(
-        self, conversations: Sequence[Sequence[Turn]], *, every_turn: bool = False
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        *,
+        every_turn: bool = False,
+        recall: Sequence[Recollection | None] = (),
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the last answer of each conversation, or of the answer of every turn.
+
+        Args:
+            recall: what has a say in the last answer of each conversation; not for those of every turn.
 
         Returns:
             nats summed over each answer's tokens, end-of-turn token included, and the number of those tokens: an entry
@@ -201,7 +210,8 @@ class LanguageModel:
         ]
         losses: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(read)
         for group in [range(len(read))] if self.lockstep else _alike([len(row) for row, _ in read]):
-            for i, loss in zip(group, self._losses([read[i] for i in group], prefix), strict=True):
+            says = [recall[i] for i in group] if recall else []
+            for i, loss in zip(group, self._losses([read[i] for i in group], prefix, says), strict=True):
                 losses[i] = loss
         return torch.cat([nats for nats, _ in losses]), torch.cat([tokens for _, tokens in losses])
 
@@ -279,7 +289,10 @@ class LanguageModel:
         return torch.cat(parts), answers
 
     def _losses(
-        self, read: Sequence[tuple[Tensor, list[tuple[int, list[int]]]]], prefix: tuple[int, ...]
+        self,
+        read: Sequence[tuple[Tensor, list[tuple[int, list[int]]]]],
+        prefix: tuple[int, ...],
+        recall: Sequence[Recollection | None],
     ) -> list[tuple[Tensor, Tensor]]:
         """For each of some conversations from `_embedded`, its answers' nats and tokens."""
         inputs, mask = pad([row for row, _ in read], left=False)  # (n, L, d_lm), (n, L)
@@ -289,7 +302,7 @@ class LanguageModel:
             cache.batch_repeat_interleave(len(read))
             mask = torch.cat([mask.new_ones(len(read), len(prefix)), mask], dim=1)  # (n, prefix + L)
         answers = [(number, at, ids) for number, (_, found) in enumerate(read) for at, ids in found]
-        nats, tokens = self.answer_nats(inputs, mask, answers, cache)
+        nats, tokens = self.told(inputs, mask, answers, cache).summed(recall)
         counts = [len(found) for _, found in read]
         return list(zip(torch.split(nats, counts), torch.split(tokens, counts), strict=True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +32,7 @@ class Prefill:
         self, model: LanguageModel, rows: Sequence[Tensor], recall: Sequence[Recollection | None] = ()
     ) -> None:
         self._model = model
-        self._recall = {row: each for row, each in enumerate(recall) if each is not None}
+        self._recall = list(recall)
         self._inputs, self._mask = pad(rows, left=True)  # (n, L, d_lm), (n, L)
         self._positions = (self._mask.cumsum(1) - 1).clamp_min(0)  # (n, L)
         # All but the last token: its output is what answers begin with.
@@ -45,11 +45,7 @@ class Prefill:
     @torch.no_grad()
     def losses(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Nats summed over each answer's tokens, end-of-turn token included, and their number: (n,) and (n,)."""
-        told = self.told(answers)
-        rows = list(told.split())
-        for row, recall in self._recall.items():
-            rows[row] = replace(rows[row], nats=recall.nats(rows[row]))
-        return Told.joined(rows).summed()
+        return self.told(answers).summed(self._recall)
 
     @torch.no_grad()
     def told(self, answers: Sequence[str]) -> Told:
@@ -94,9 +90,8 @@ class Prefill:
         with model.listening() as heard:
 
             def recalled(ids: Tensor, scores: Tensor) -> Tensor:
-                (hidden,) = heard
-                told = {row: recall.scores(scores[row], hidden[row]) for row, recall in self._recall.items()}
-                return torch.stack([told.get(row, own) for row, own in enumerate(scores)])
+                rows = zip_longest(scores, heard[0], self._recall)
+                return torch.stack([s if own is None else own.scores(s, hidden) for s, hidden, own in rows])
 
             tokens: Tensor = model.model.generate(
                 inputs_embeds=self._inputs,
@@ -110,7 +105,7 @@ class Prefill:
                 eos_token_id=model.end,
                 pad_token_id=model.end[0],
                 stopping_criteria=StoppingCriteriaList(ends),
-                logits_processor=LogitsProcessorList([*([recalled] if self._recall else []), *change]),
+                logits_processor=LogitsProcessorList([*([recalled] if any(self._recall) else []), *change]),
             )
         return tokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
+from itertools import product, zip_longest
 from typing import Any, Self
 
 import torch
@@ -51,11 +51,18 @@ class Told:
         for hidden, nats, tokens in zip(*parts, strict=True):
             yield Told(hidden, nats, tokens, [len(tokens)])
 
-    def summed(self) -> tuple[Tensor, Tensor]:
-        """Nats of each answer and the number of its tokens, (n,) and (n,)."""
-        answers = len(self.lengths)
-        nats = torch.zeros(answers, device=self.nats.device).index_add(0, self.owners, self.nats)
-        return nats, torch.tensor(self.lengths, device=self.nats.device)
+    def summed(self, recall: Sequence[Recollection | None] = ()) -> tuple[Tensor, Tensor]:
+        """Nats of each answer and the number of its tokens, (n,) and (n,).
+
+        Args:
+            recall: for each answer what has a say in it; nothing where there are fewer.
+        """
+        nats, answers = self.nats, len(self.lengths)
+        if any(recall):
+            says = zip_longest(self.split(), recall)
+            nats = torch.cat([part.nats if own is None else own.nats(part) for part, own in says])
+        summed = torch.zeros(answers, device=nats.device).index_add(0, self.owners, nats)
+        return summed, torch.tensor(self.lengths, device=nats.device)
 
     @property
     def owners(self) -> Tensor:

@@ -66,7 +66,9 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_texts_after_loading(
 def test_training_lowers_the_loss_on_the_pairs(tiny_foundation: Foundation, method: str) -> None:
     losses = [
         evaluate(
-            tiny_foundation.adapt("vectors", pairs(), method=method, steps=steps, lr=0.01, diagnose=False),
+            tiny_foundation.adapt(
+                "vectors", pairs(), method=method, steps=steps, lr=0.01, recall=False, diagnose=False
+            ),
             [Pair(np.array(p.sample), p.caption) for p in pairs()],
             texts=0,
         ).loss
@@ -90,7 +92,7 @@ def test_saving_later_keeps_the_same_integration(tiny_foundation: Foundation, tm
 
 def test_with_no_step_it_is_the_unmerged_adapter(tiny_foundation: Foundation) -> None:
     """Zero-step loss through the merged projector == loss through the shared one with the adapter beside it."""
-    model = tiny_foundation.adapt("vectors", pairs(), steps=0, diagnose=False)
+    model = tiny_foundation.adapt("vectors", pairs(), steps=0, recall=False, diagnose=False)
     held = pairs(8, seed=5)
     z = model.alignment(model.embed([np.array(p.sample) for p in held]))
     assert model.adapter is not None
@@ -194,7 +196,8 @@ def test_of_many_pairs_some_are_held_out_of_one_training(
 ) -> None:
     monkeypatch.setattr("semi.settings.MANY", 40)
     monkeypatch.setattr("semi.settings.PASSES", 2)
-    model = tiny_foundation.adapt("vectors", pairs(48), method=method, batch=8, diagnose=False, out=tmp_path / "a")
+    options = {"method": method, "batch": 8, "recall": False, "diagnose": False}
+    model = tiny_foundation.adapt("vectors", pairs(48), out=tmp_path / "a", **options)
     seen = model.record.metrics["held_out_loss"]
     best = min(seen, key=lambda v: v["loss"])
     assert model.record.settings["steps"] == best["step"]

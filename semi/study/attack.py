@@ -27,7 +27,8 @@ def attack(integration: Integration, scene: Scene, radius: float, *, steps: int)
 
         def losses(change: Tensor, x: Tensor = x, asked: list[str] = asked, captions: list[str] = captions) -> Tensor:
             soft = integration.projector.soft(integration.alignment(x + change))
-            return model.caption_loss(soft, asked, captions, integration.shown((x + change).detach()))[0]
+            recall = list(map(integration.recalled, x + change, asked))
+            return model.caption_loss(soft, asked, captions, integration.shown((x + change).detach()), recall)[0]
 
         moved.append((x + _worst(losses, torch.zeros_like(x), bound, steps)).cpu())
     return scene.with_test(torch.cat(moved).numpy())

@@ -85,7 +85,9 @@ def stress(efficiency: dict[str, Any], toy_target: dict[str, Any]) -> dict[str, 
     return {
         "foundations": efficiency["foundations"],
         "targets": [toy_target | names, toy_target | {"name": "others", "groups": ["thing"]}],
-        "methods": [{"name": "zero", "settings": {"method": "semi", "steps": 0, "examples": 0}, "shots": [8]}],
+        "methods": [
+            {"name": "zero", "settings": {"method": "semi", "steps": 0, "examples": 0, "recall": False}, "shots": [8]}
+        ],
         "seeds": [0],
         "processes": 0,
         "conditions": [{"name": name, "strengths": values} for name, values in strengths.items()],
