@@ -79,10 +79,11 @@ def test_adapt_ends_with_the_loss_and_the_next_command(
     arguments = ["--foundation", foundation_folder, "--steps", steps, "--no-diagnose", "--out", "my toys"]
     result = semi("adapt", "vectors", "--pairs", pairs_file(), *arguments)
     assert (result.exit_code, result.stderr) == (0, "")
-    first, second, third = result.stdout.splitlines()
+    first, second, third, fourth = result.stdout.splitlines()
     assert first == "my toys: vectors from 12 pairs, method semi, seed 0"
     assert re.match(f"caption loss on the pairs: {loss}", second)
-    assert third == "next: semi describe 'my toys' SAMPLE"
+    assert re.fullmatch(r"recalled in what is written: the captions of the pairs, with weight 0\.\d+", third)
+    assert fourth == "next: semi describe 'my toys' SAMPLE"
     assert semi("describe", "my toys", GOOD, "--max-new-tokens", 2).exit_code == 0
 
 
@@ -98,6 +99,7 @@ def test_training_tells_how_far_it_is_in_a_log(
     lines = semi("adapt", "vectors", "--pairs", pairs_file(), *arguments).stderr.splitlines()
     assert [re.sub(r"loss \d+\.\d+", "loss", line) for line in lines] == [
         "Adapting: choosing what to show, 0 of 3",
+        "Adapting: weighing what to recall, 0 of 3",
         *(f"Adapting: learning, loss, {step} of 3" for step in (1, 2, 3)),
     ]
     result = semi("encode", "vectors", pairs_file(40), "--out", "encoded")
