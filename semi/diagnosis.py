@@ -16,7 +16,6 @@ from semi.fitting import Fitter
 from semi.language_model import LanguageModel
 from semi.methods import READERS
 from semi.pairs import Pair
-from semi.recall import Recall
 from semi.training.loop import generator
 
 CANDIDATES = 8
@@ -48,10 +47,9 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     losses = _candidate_losses(soft, model, pairs, instructions, seed)  # per pair, its own caption first
     own = [row[0][1] for row in losses]
     everything = fitter.everything
-    shown = fitter.others(fitter.begin(everything), everything, soft, examples) if examples else None
-    told = fitter.told(everything, soft, shown)
-    parts = instructions, fitter.begin(everything).alignment(fitter.support.embeddings), fitter.support.texts
-    recall = Recall.fit(told, *parts) if fitter.settings.recalls else None
+    begun = fitter.begin(everything)
+    told = fitter.told(everything, soft, fitter.others(begun, everything, soft, examples))
+    recall = fitter.weighed(begun, everything, told)
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [
         (own[i] - min(loss for _, loss in row[1:]), min(row[1:], key=lambda c: c[1])[0]) if row[1:] else (0.0, "")

@@ -160,11 +160,14 @@ class Fitter:
         Args:
             examples: pairs that are shown beside a sample.
         """
+        return self.weighed(begun, index, self.told_now(begun, index, examples)) if self.settings.recalls else None
+
+    def weighed(self, begun: Start, index: Tensor, told: Told) -> Recall | None:
+        """What is recalled of captions that are told, those of the first pairs of a start; None where nothing is."""
         some = index[:MOST_TO_RECALL]
         if not self.settings.recalls or len(some) < FEWEST_TO_HOLD_OUT:
             return None
-        told = self.told_now(begun, index, examples)
-        own = self.support.subset(some)
+        own, told = self.support.subset(some), Told.joined(list(told.split())[: len(some)])
         return Recall.fit(told, self.words(some)[0], begun.alignment(own.embeddings), own.texts)
 
     @torch.no_grad()

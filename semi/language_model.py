@@ -306,17 +306,6 @@ class LanguageModel:
         counts = [len(found) for _, found in read]
         return list(zip(torch.split(nats, counts), torch.split(tokens, counts), strict=True))
 
-    def answer_nats(
-        self,
-        inputs: Tensor,
-        mask: Tensor,
-        answers: Sequence[tuple[int, int, Sequence[int]]],
-        cache: Any = None,
-        positions: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Nats summed over each answer's tokens (a,), and the number of those tokens (a,); arguments of `told`."""
-        return self.told(inputs, mask, answers, cache, positions).summed()
-
     def told(
         self,
         inputs: Tensor,

@@ -87,7 +87,7 @@ class Multimodal(nn.Module):
             ids = reader.answer_tokens(turn.answer)
             rows.append(torch.cat([asked, reader.embed_tokens(ids[:-1])]))
             answers.append((number, len(asked) - 1, ids))
-        nats, tokens = reader.answer_nats(*pad(rows, left=False), answers)
+        nats, tokens = reader.told(*pad(rows, left=False), answers).summed()
         return nats.sum() / tokens.sum()
 
     def save(self, folder: Path) -> list[str]:
