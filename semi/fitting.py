@@ -167,8 +167,10 @@ class Fitter:
         some = index[:MOST_TO_RECALL]
         if not self.settings.recalls or len(some) < FEWEST_TO_HOLD_OUT:
             return None
-        own, told = self.support.subset(some), Told.joined(list(told.split())[: len(some)])
-        return Recall.fit(told, self.words(some)[0], begun.alignment(own.embeddings), own.texts)
+        parts, (asked, captions) = list(told.split())[: len(some)], self.words(some)
+        spell = self.foundation.language_model.spelled
+        words = [word for caption in captions for word in spell(caption)]
+        return Recall.fit(Told.joined(parts), words, asked, begun.alignment(self.support.embeddings[some]))
 
     @torch.no_grad()
     def told_now(self, begun: Start, index: Tensor, examples: int) -> Told:

@@ -18,6 +18,7 @@ from semi.errors import ArtifactError, InputError
 from semi.prefill import Prefill, pad
 from semi.prompts import Prompt, Turn, render, render_turns, with_placeholders
 from semi.recall import Recollection, Told
+from semi.words import words_of
 
 PADDING = 1.5
 """A row is padded to at most this many times its length; shorter ones are read apart."""
@@ -372,6 +373,10 @@ class LanguageModel:
     def answer_tokens(self, answer: str) -> list[int]:
         """The tokens of an answer, end of turn included."""
         return [*self.tokenizer.encode(answer, add_special_tokens=False), self.end[0]]
+
+    def spelled(self, answer: str) -> list[str]:
+        """For each of the answer's tokens the word that it is a part of."""
+        return words_of(self.tokenizer, answer, self.answer_tokens(answer))
 
     def embed_tokens(self, ids: Sequence[int]) -> Tensor:
         """Input embeddings (n, d_lm) of tokens."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product, zip_longest
+from itertools import product, starmap, zip_longest
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from semi.ridge import Ridge
+from semi.words import Words
 
 SHARPNESS = (10.0, 20.0, 40.0, 80.0, 160.0)
 TRUST = (0.0, 0.5, 1.0, 1.5)
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)
 """What `Recall.fit` chooses from."""
-LEAST = 0.01
-"""The share of a sample that another one is not made of at all."""
 
 
 @dataclass(frozen=True)
@@ -77,39 +75,13 @@ class Constants:
 
     Attributes:
         sharpness: how fast a neighbour's say falls with the distance between hidden states.
-        trust: how much of it goes by the sample that its caption is of; 0: all samples alike.
+        trust: how much of it goes by the words that the sample calls for; 0: all words alike.
         weight: of the neighbours' distribution; the language model's own has the rest.
     """
 
     sharpness: float
     trust: float
     weight: float
-
-
-@dataclass(frozen=True, eq=False)
-class Shares:
-    """What part each sample of the support set has in what ridge regression predicts of a new one's caption.
-
-    The prediction is linear in the captions of the support set: a sum of them with weights that add up to one.
-
-    Attributes:
-        mean: of the aligned support, (d,).
-        map: a sample's deviation from it to what its weights differ from 1 / k by, (d, k).
-    """
-
-    mean: Tensor
-    map: Tensor
-
-    @classmethod
-    def fit(cls, samples: Tensor, texts: Tensor) -> tuple[Self, Tensor]:
-        """Of aligned samples (k, d) and caption embeddings (k, d_text); and what is `of` each if its pair were new."""
-        ridge = Ridge.fit(samples.cpu(), texts.cpu())
-        ridge = replace(ridge, texts=torch.eye(len(samples), dtype=torch.float64))  # captions by number
-        return cls(ridge.mean.float(), ridge.map.float()), _logarithm(ridge.predict_unseen(samples.cpu()).float())
-
-    def of(self, samples: Tensor) -> Tensor:
-        """Logarithms (q, k) of the shares in aligned samples (q, d); none is less than LEAST."""
-        return _logarithm((samples.to(self.map) - self.mean) @ self.map + 1 / self.map.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +101,11 @@ class Recollection:
 
     def nats(self, told: Told) -> Tensor:
         """Nats (a,) of tokens that are told, once it has its say."""
-        says = self._attention(told.hidden) * (told.tokens[:, None] == self.tokens)
-        return _mixed(told.nats, says.sum(1), self.constants.weight)
+        return _mixed(told.nats, self.says(told), self.constants.weight)
+
+    def says(self, told: Told) -> Tensor:
+        """Probabilities (a,) that the neighbours give tokens that are told."""
+        return (self._attention(told.hidden) * (told.tokens[:, None] == self.tokens)).sum(1)
 
     def scores(self, scores: Tensor, hidden: Tensor) -> Tensor:
         """Log-probabilities (vocabulary,) of the next token, of the model's own scores and its hidden state (d_lm,)."""
@@ -152,14 +127,16 @@ class Recall:
     equations 1 to 3, with the distance between states of unit length and all of the few that there are for neighbours.
     The states are those before the captions' tokens when each pair is left out of what the language model is given.
 
-    Beside its state, a neighbour has a say by its sample, as large as the part that it has in what ridge regression
-    predicts of the caption: a fact is voted on, not copied from the one sample most like it.
+    Beside its state, a neighbour has a say by its word: how much likelier the sample makes it than it is in general
+    (`semi.words`). A fact goes by all captions that state it, in whatever other words, as in the fast marginal
+    adaptation of language models (Kneser, Peters and Klakow 1997, equation 4).
 
     Attributes:
         keys: hidden states of unit length, (m, d_lm).
         tokens: what followed each, (m,).
         owners: the pair each is of, (m,).
-        shares: of the pairs' samples.
+        words: the word of the captions that each is a part of, by number, (m,).
+        called: which words a sample calls for.
         instructions: what was asked of each pair.
         loss: nats a token of the captions, each left out; of the states it was fitted to.
     """
@@ -167,40 +144,44 @@ class Recall:
     keys: Tensor
     tokens: Tensor
     owners: Tensor
-    shares: Shares
+    words: Tensor
+    called: Words
     instructions: tuple[str, ...]
     constants: Constants
     loss: float
 
     @classmethod
-    def fit(cls, told: Told, instructions: Sequence[str], samples: Tensor, texts: Tensor) -> Self | None:
+    def fit(cls, told: Told, words: Sequence[str], instructions: Sequence[str], samples: Tensor) -> Self | None:
         """Of the captions of a support set, each told with its own pair left out; None where it would help none.
 
         The constants are those with the lowest loss of every caption by all others of the same instruction.
 
         Args:
+            words: the word that each token is a part of.
             samples: aligned embeddings (k, d).
-            texts: embeddings of the captions (k, d_text).
         """
-        others = _others(told.owners, instructions)
-        if not others.any():
-            return None
-        shares, unseen = Shares.fit(samples, texts)
-        prior = unseen.to(told.hidden.device)[told.owners][:, told.owners]  # (a, a)
-        keys, same = normalize(told.hidden.float(), dim=1), told.tokens[:, None] == told.tokens
-        near, alone = keys @ keys.T, ~others.any(1)
-        losses: dict[Constants, float] = {}
-        for sharpness, trust in product(SHARPNESS, TRUST):
-            scores = (sharpness * near + trust * prior).masked_fill(~others, -torch.inf)
-            scores[alone] = 0
-            says = (scores.softmax(1) * same).sum(1)
-            for weight in WEIGHTS:
-                nats = torch.where(alone, told.nats, _mixed(told.nats, says, weight))
-                losses[Constants(sharpness, trust, weight)] = float(nats.mean())
+        owners, keys, tokens = told.owners, normalize(told.hidden.float(), dim=1), told.tokens
+        places = {word: number for number, word in enumerate(dict.fromkeys(words))}
+        numbers = torch.tensor([places[word] for word in words], device=owners.device)
+        occur = torch.zeros(len(instructions), len(places), device=owners.device)
+        occur[owners, numbers] = 1
+        called, unseen = Words.fit(samples, occur)
+        asked = torch.tensor([instructions.index(instruction) for instruction in instructions], device=owners.device)
+        losses = dict.fromkeys(starmap(Constants, product(SHARPNESS, TRUST, WEIGHTS)), 0.0)
+        for pair, caption in enumerate(told.split()):
+            others = (owners != pair) & (asked[owners] == asked[pair])
+            known = unseen[pair].to(keys)[numbers[others]]
+            for sharpness, trust in product(SHARPNESS, TRUST):
+                constants = Constants(sharpness, trust, 1.0)
+                says = Recollection(keys[others], tokens[others], trust * known, constants).says(caption)
+                for weight in WEIGHTS:
+                    nats = _mixed(caption.nats, says, weight) if others.any() else caption.nats
+                    losses[replace(constants, weight=weight)] += float(nats.sum())
         best = min(losses, key=losses.__getitem__)
         if not best.weight:
             return None
-        return cls(keys, told.tokens, told.owners, shares, tuple(instructions), best, losses[best])
+        loss = losses[best] / len(tokens)
+        return cls(keys, tokens, owners, numbers, called, tuple(instructions), best, loss)
 
     def after(self, told: Told) -> Recall:
         """The same captions as they are told now, after training; constants that fitted before it are kept.
@@ -215,14 +196,12 @@ class Recall:
         if not asked.any():
             return None
         kept = asked[self.owners]
-        prior = self.constants.trust * self.shares.of(sample[None])[0][self.owners]
+        prior = self.constants.trust * self.called.of(sample[None])[0][self.words]
         return Recollection(self.keys[kept], self.tokens[kept], prior[kept], self.constants)
 
     def to(self, device: torch.device) -> Recall:
         """The same on another device."""
-        shares = Shares(self.shares.mean.to(device), self.shares.map.to(device))
-        keys, tokens, owners = (tensor.to(device) for tensor in (self.keys, self.tokens, self.owners))
-        return replace(self, keys=keys, tokens=tokens, owners=owners, shares=shares)
+        return self.restore(self.settings(), {name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def settings(self) -> dict[str, Any]:
         """JSON-able description."""
@@ -230,14 +209,14 @@ class Recall:
 
     def tensors(self) -> dict[str, Tensor]:
         """What `restore` needs beside the settings, by name."""
-        own = {"keys": self.keys, "tokens": self.tokens, "owners": self.owners}
-        return own | {"mean": self.shares.mean, "map": self.shares.map}
+        own = {"keys": self.keys, "tokens": self.tokens, "owners": self.owners, "words": self.words}
+        return own | {"mean": self.called.mean, "map": self.called.map, "usual": self.called.usual}
 
     @classmethod
     def shapes(cls, settings: Mapping[str, Any], d: int, d_lm: int) -> dict[str, tuple[int | None, ...]]:
         """The shape of every tensor that belongs to these settings, for aligned samples of width d."""
-        pairs = len(settings["instructions"])
-        return {"keys": (None, d_lm), "tokens": (None,), "owners": (None,), "mean": (d,), "map": (d, pairs)}
+        of_tokens = dict.fromkeys(("tokens", "owners", "words"), (None,))
+        return {"keys": (None, d_lm), **of_tokens, "mean": (d,), "map": (d, None), "usual": (None,)}
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
@@ -246,25 +225,18 @@ class Recall:
         Raises:
             ValueError: they do not fit together.
         """
-        keys, tokens, owners = (tensors[name] for name in ("keys", "tokens", "owners"))
+        of_tokens = keys, tokens, owners, words = [tensors[name] for name in ("keys", "tokens", "owners", "words")]
+        mean, map, usual = (tensors[name] for name in ("mean", "map", "usual"))
         instructions = tuple(settings["instructions"])
-        whole = len(keys) == len(tokens) == len(owners)
-        if not whole or not set(owners.tolist()) <= set(range(len(instructions))) or bool((tokens < 0).any()):
+        numbers = (owners, len(instructions)), (words, len(usual))
+        whole = (
+            len({len(own) for own in of_tokens}) == 1 and map.shape[1] == len(usual) and not bool((tokens < 0).any())
+        )
+        if not whole or not all(set(own.tolist()) <= set(range(count)) for own, count in numbers):
             raise ValueError("what is recalled does not fit together")
         constants = Constants(**settings["constants"])
-        shares = Shares(tensors["mean"], tensors["map"])
-        return cls(keys, tokens, owners, shares, instructions, constants, float(settings["loss"]))
-
-
-def _others(owners: Tensor, instructions: Sequence[str]) -> Tensor:
-    """Which tokens each may recall, (m, m): those of other pairs of which the same was asked."""
-    places = {instruction: number for number, instruction in enumerate(dict.fromkeys(instructions))}
-    asked = torch.tensor([places[instruction] for instruction in instructions], device=owners.device)[owners]
-    return (owners[:, None] != owners) & (asked[:, None] == asked)
-
-
-def _logarithm(shares: Tensor) -> Tensor:
-    return (shares.clamp_min(0) + LEAST).log()
+        called = Words(mean, map, usual)
+        return cls(keys, tokens, owners, words, called, instructions, constants, float(settings["loss"]))
 
 
 def _mixed(nats: Tensor, says: Tensor, weight: float) -> Tensor:

@@ -12,6 +12,55 @@ LAMBDAS = torch.logspace(-4, 2, 25, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """Samples in the axes of their Gram matrix, where a ridge fit with an unpenalised intercept is a product; float64.
+
+    Attributes:
+        mean: of the samples, (d,).
+        centred: samples less their mean, Zc (k, d).
+        values: eigenvalues of Zc Zc^T, (k,).
+        vectors: its eigenvectors, (k, k).
+    """
+
+    mean: Tensor
+    centred: Tensor
+    values: Tensor
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, samples: Tensor) -> Spectrum:
+        """Of samples (k, d)."""
+        z = samples.double()
+        mean = z.mean(0)
+        values, vectors = torch.linalg.eigh((z - mean) @ (z - mean).T)
+        return cls(mean, z - mean, values.clamp_min(0), vectors)
+
+    @property
+    def penalties(self) -> list[float]:
+        """The candidates for lambda."""
+        candidates: list[float] = (LAMBDAS * (float(self.values.mean()) or 1.0)).tolist()
+        return candidates
+
+    def leverage(self, penalty: float) -> Tensor:
+        """How far each pair pulls its own prediction, intercept included, (k,)."""
+        pull: Tensor = (self.vectors.square() * (self.values / (self.values + penalty))).sum(1) + 1 / len(self.values)
+        return pull
+
+    def left_out(self, penalty: float, deviation: Tensor) -> Tensor:
+        """Residuals (k, m) of targets' deviation from their mean when each is predicted by the fit to the others.
+
+        They are e_i / (1 - h_ii - 1/k), the 1/k for the intercept.
+        """
+        fitted = (self.vectors * (self.values / (self.values + penalty))) @ (self.vectors.T @ deviation)
+        return (deviation - fitted) / _share_of_others(self.leverage(penalty))
+
+    def map(self, penalties: Tensor, deviation: Tensor) -> Tensor:
+        """Samples' deviation to targets' (d, m), each of the m with a penalty of its own."""
+        weights = (self.vectors.T @ deviation) / (self.values[:, None] + penalties)
+        return self.centred.T @ (self.vectors @ weights)
+
+
+@dataclass(frozen=True)
 class Ridge:
     """A fit with an unpenalised intercept; all float64.
 
@@ -37,33 +86,18 @@ class Ridge:
     def fit(cls, samples: Tensor, texts: Tensor) -> Ridge:
         """The fit of samples (k, d) to caption embeddings (k, d_text).
 
-        Leave-one-out residuals are e_i / (1 - h_ii - 1/k), the 1/k for the intercept. With fewer than three pairs the
-        middle penalty is taken.
+        With fewer than three pairs, which leave nothing out, the middle penalty is taken.
         """
-        z, targets = samples.double(), texts.double()
-        k, mean = len(z), z.mean(0)
-        centred = z - mean
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
-        values = values.clamp_min(0)
-        scale = float(values.mean()) or 1.0
-        deviation = targets - targets.mean(0)
-        rotated = vectors.T @ deviation
-
-        def leverage(penalty: float) -> Tensor:
-            own: Tensor = (vectors.square() * (values / (values + penalty))).sum(1) + 1 / k
-            return own
-
-        def left_out_error(penalty: float) -> float:
-            residual = deviation - (vectors * (values / (values + penalty))) @ rotated
-            return float((residual / _share_of_others(leverage(penalty))).square().sum(1).mean())
-
-        candidates = (LAMBDAS * scale).tolist()
-        if k < 3:
-            penalty, error = candidates[len(candidates) // 2], float("inf")
+        spectrum, targets = Spectrum.of(samples), texts.double()
+        deviation, penalties = targets - targets.mean(0), spectrum.penalties
+        if len(targets) < 3:
+            penalty, error = penalties[len(penalties) // 2], float("inf")
         else:
-            error, penalty = min((left_out_error(p), p) for p in candidates)
-        dual = (vectors / (values + penalty)) @ vectors.T
-        return cls(mean, centred, dual, targets, leverage(penalty), penalty, error)
+            errors = [float(spectrum.left_out(p, deviation).square().sum(1).mean()) for p in penalties]
+            error, penalty = min(zip(errors, penalties, strict=True))
+        dual = (spectrum.vectors / (spectrum.values + penalty)) @ spectrum.vectors.T
+        leverage = spectrum.leverage(penalty)
+        return cls(spectrum.mean, spectrum.centred, dual, targets, leverage, penalty, error)
 
     @property
     def map(self) -> Tensor:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from semi.recall import LEAST, SHARPNESS, TRUST, WEIGHTS, Constants, Recall, Recollection, Shares, Told
-from semi.ridge import Ridge
+from semi.recall import SHARPNESS, TRUST, WEIGHTS, Constants, Recall, Recollection, Told
+from semi.words import Words
 
 VOCABULARY = 11
 
@@ -32,9 +32,17 @@ def recollection(seed: int = 0, weight: float = 0.6, sharpness: float = 20.0) ->
     return Recollection(normalize(own.hidden, dim=1), own.tokens, prior, Constants(sharpness, 1.0, weight))
 
 
-def fitted(own: Told, asked: list[str], seed: int = 0) -> Recall | None:
-    g = torch.Generator().manual_seed(seed)
-    return Recall.fit(own, asked, torch.randn(len(asked), 5, generator=g), torch.randn(len(asked), 7, generator=g))
+def fitted(own: Told, asked: list[str]) -> Recall | None:
+    return Recall.fit(own, spelled(own), asked, samples(len(asked)))
+
+
+def samples(k: int) -> Tensor:
+    return torch.randn(k, 5, generator=torch.Generator().manual_seed(0))
+
+
+def spelled(own: Told) -> list[str]:
+    """Two tokens to a word."""
+    return [f"word {token // 2}" for token in own.tokens.tolist()]
 
 
 def alike(captions: int) -> Told:
@@ -80,32 +88,23 @@ def test_losses_and_scores_are_of_one_distribution(seed):
         assert found[i].item() == pytest.approx(-one.scores(logits[i], hidden[i])[tokens[i]].item(), abs=1e-4)
 
 
-@given(st.integers(0, 10**6), st.integers(4, 9))
-@settings(max_examples=20, deadline=None)
-def test_shares_are_the_weights_of_captions_in_what_ridge_regression_predicts(seed, k):
-    g = torch.Generator().manual_seed(seed)
-    z, texts, query = (torch.randn(n, d, generator=g) for n, d in ((k, 6), (k, 3), (2, 6)))
-    shares, unseen = Shares.fit(z, texts)
-    weights = (query - shares.mean) @ shares.map + 1 / k
-    ridge = Ridge.fit(z, texts)
-    torch.testing.assert_close(weights @ texts, ridge.predict(query).float(), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(shares.of(query), (weights.clamp_min(0) + LEAST).log())
-    assert unseen.diagonal().tolist() == pytest.approx([math.log(LEAST)] * k, abs=1e-3)  # its own caption has no part
-
-
 def test_the_loss_is_that_of_captions_left_out_at_the_best_constants():
     own, asked = told(1, [4] * 12), ["Describe it."] * 12
     own = replace(own, hidden=own.hidden + 2 * own.hidden[:4].repeat(12, 1), tokens=own.tokens % 3)
     found = fitted(own, asked)
     assert found is not None
 
+    words = spelled(own)
+    numbers = [[*dict.fromkeys(words)].index(word) for word in words]
+    occur = torch.zeros(12, len(set(words)))
+    occur[own.owners, numbers] = 1
+    _, unseen = Words.fit(samples(12), occur)
+
     def loss(constants: Constants) -> float:
         total = 0.0
-        g = torch.Generator().manual_seed(0)
-        _, unseen = Shares.fit(torch.randn(12, 5, generator=g), torch.randn(12, 7, generator=g))
         for answer, part in enumerate(own.split()):
             apart = own.owners != answer
-            prior = constants.trust * unseen[answer][own.owners[apart]]
+            prior = constants.trust * unseen[answer][torch.tensor(numbers)[apart]]
             rest = Recollection(normalize(own.hidden, dim=1)[apart], own.tokens[apart], prior, constants)
             total += float(rest.nats(part).sum())
         return total / len(own.tokens)
@@ -142,7 +141,7 @@ def test_nothing_is_recalled_of_pairs_that_were_all_asked_something_else():
 def test_another_question_has_other_answers():
     found = fitted(alike(6), ["Where?", "Who?", "Where?", "Who?", "Where?", "Who?"])
     assert found is not None
-    sample = torch.zeros(5)
+    sample = samples(1)[0]
     assert found.of(sample, "Why?") is None
     where = found.of(sample, "Where?")
     assert where is not None
@@ -154,6 +153,8 @@ def test_another_question_has_other_answers():
     [
         lambda tensors: tensors | {"tokens": tensors["tokens"][:-1]},
         lambda tensors: tensors | {"owners": tensors["owners"] + 1},
+        lambda tensors: tensors | {"words": tensors["words"] + 1},
+        lambda tensors: tensors | {"usual": tensors["usual"][:-1]},
         lambda tensors: tensors | {"tokens": tensors["tokens"] - VOCABULARY},
     ],
 )

@@ -1,0 +1,67 @@
+"""Which words a sample calls for: ridge regression of whether each occurs in its caption."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from semi.ridge import Spectrum
+
+LEAST = 0.05
+"""Added to every chance: no word is ever ruled out."""
+
+
+def words_of(tokenizer: Any, answer: str, tokens: Sequence[int]) -> list[str]:
+    """For each token of an answer the word that it is a part of, in lower case; what is no word is itself."""
+    spans = [(found.start(), found.end(), found.group().lower()) for found in re.finditer(r"\w+", answer)]
+    words, begin = [], 0
+    for i, token in enumerate(tokens, start=1):
+        end = len(tokenizer.decode(tokens[:i], clean_up_tokenization_spaces=False))
+        own = [word for first, last, word in spans if first < end and last > begin]
+        words.append(own[0] if own else tokenizer.decode([token]).strip())
+        begin = end
+    return words
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """How much likelier a sample makes each word of the captions than they do on the whole.
+
+    Every word has a ridge regression of its own, from aligned samples to whether it occurs, with the penalty that
+    predicts left-out captions best: a word that no sample calls for stays as likely as it is.
+
+    Attributes:
+        mean: of the aligned support, (d,).
+        map: a sample's deviation from it to what the words' chances differ from the usual ones by, (d, v).
+        usual: share of the captions that have each word, (v,).
+    """
+
+    mean: Tensor
+    map: Tensor
+    usual: Tensor
+
+    @classmethod
+    def fit(cls, samples: Tensor, occur: Tensor) -> tuple[Self, Tensor]:
+        """Of aligned samples (k, d) and ones where captions have a word (k, v); and what is `of` each if new."""
+        spectrum = Spectrum.of(samples.cpu())
+        occur = occur.cpu().double()
+        usual, k = occur.mean(0), len(occur)
+        residuals = torch.stack([spectrum.left_out(p, occur - usual) for p in spectrum.penalties])  # (penalties, k, v)
+        best = residuals.square().mean(1).argmin(0)  # (v,)
+        unseen = occur - residuals[best, :, torch.arange(len(usual))].T
+        map = spectrum.map(torch.tensor(spectrum.penalties, dtype=torch.float64)[best], occur - usual)
+        lifts = _logarithm(unseen, (k * usual - occur) / (k - 1))
+        return cls(spectrum.mean.float(), map.float(), usual.float()), lifts.float()
+
+    def of(self, samples: Tensor) -> Tensor:
+        """Logarithms (q, v) of how many times as likely aligned samples (q, d) make each word."""
+        return _logarithm(self.usual + (samples.to(self.map) - self.mean) @ self.map, self.usual)
+
+
+def _logarithm(chances: Tensor, usual: Tensor) -> Tensor:
+    return ((chances.clamp(0, 1) + LEAST) / (usual + LEAST)).log()
