@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product, starmap, zip_longest
+from itertools import product, zip_longest
 from typing import Any, Self
 
 import torch
@@ -101,11 +101,8 @@ class Recollection:
 
     def nats(self, told: Told) -> Tensor:
         """Nats (a,) of tokens that are told, once it has its say."""
-        return _mixed(told.nats, self.says(told), self.constants.weight)
-
-    def says(self, told: Told) -> Tensor:
-        """Probabilities (a,) that the neighbours give tokens that are told."""
-        return (self._attention(told.hidden) * (told.tokens[:, None] == self.tokens)).sum(1)
+        says = self._attention(told.hidden) * (told.tokens[:, None] == self.tokens)
+        return _mixed(told.nats, says.sum(1), self.constants.weight)
 
     def scores(self, scores: Tensor, hidden: Tensor) -> Tensor:
         """Log-probabilities (vocabulary,) of the next token, of the model's own scores and its hidden state (d_lm,)."""
@@ -167,21 +164,22 @@ class Recall:
         occur[owners, numbers] = 1
         called, unseen = Words.fit(samples, occur)
         asked = torch.tensor([instructions.index(instruction) for instruction in instructions], device=owners.device)
-        losses = dict.fromkeys(starmap(Constants, product(SHARPNESS, TRUST, WEIGHTS)), 0.0)
+        tried = list(product(SHARPNESS, TRUST))
+        losses = torch.zeros(len(tried), len(WEIGHTS), device=owners.device)
         for pair, caption in enumerate(told.split()):
             others = (owners != pair) & (asked[owners] == asked[pair])
+            near, same = keys[owners == pair] @ keys[others].T, caption.tokens[:, None] == tokens[others]
             known = unseen[pair].to(keys)[numbers[others]]
-            for sharpness, trust in product(SHARPNESS, TRUST):
-                constants = Constants(sharpness, trust, 1.0)
-                says = Recollection(keys[others], tokens[others], trust * known, constants).says(caption)
-                for weight in WEIGHTS:
-                    nats = _mixed(caption.nats, says, weight) if others.any() else caption.nats
-                    losses[replace(constants, weight=weight)] += float(nats.sum())
-        best = min(losses, key=losses.__getitem__)
-        if not best.weight:
+            weights = WEIGHTS if others.any() else (0.0,) * len(WEIGHTS)
+            for row, (sharpness, trust) in zip(losses, tried, strict=True):
+                says = ((sharpness * near + trust * known).softmax(1) * same).sum(1)
+                row += torch.stack([_mixed(caption.nats, says, weight).sum() for weight in weights])
+        loss, number = min((loss, number) for number, loss in enumerate(losses.flatten().tolist()))
+        (sharpness, trust), weight = tried[number // len(WEIGHTS)], WEIGHTS[number % len(WEIGHTS)]
+        if not weight:
             return None
-        loss = losses[best] / len(tokens)
-        return cls(keys, tokens, owners, numbers, called, tuple(instructions), best, loss)
+        constants = Constants(sharpness, trust, weight)
+        return cls(keys, tokens, owners, numbers, called, tuple(instructions), constants, loss / len(tokens))
 
     def after(self, told: Told) -> Recall:
         """The same captions as they are told now, after training; constants that fitted before it are kept.
