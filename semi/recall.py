@@ -162,7 +162,7 @@ class Recall:
         numbers = torch.tensor([places[word] for word in words], device=owners.device)
         occur = torch.zeros(len(instructions), len(places), device=owners.device)
         occur[owners, numbers] = 1
-        called, unseen = Words.fit(samples, occur)
+        called, unseen = Words.fit(samples, occur), Words.unseen(samples, occur)
         asked = torch.tensor([instructions.index(instruction) for instruction in instructions], device=owners.device)
         tried = list(product(SHARPNESS, TRUST))
         losses = torch.zeros(len(tried), len(WEIGHTS), device=owners.device)

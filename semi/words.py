@@ -14,6 +14,8 @@ from semi.ridge import Spectrum
 
 LEAST = 0.05
 """Added to every chance: no word is ever ruled out."""
+FOLDS = 32
+"""Fits that leave pairs out, at most."""
 
 
 def words_of(tokenizer: Any, answer: str, tokens: Sequence[int]) -> list[str]:
@@ -46,17 +48,27 @@ class Words:
     usual: Tensor
 
     @classmethod
-    def fit(cls, samples: Tensor, occur: Tensor) -> tuple[Self, Tensor]:
-        """Of aligned samples (k, d) and ones where captions have a word (k, v); and what is `of` each if new."""
-        spectrum = Spectrum.of(samples.cpu())
-        occur = occur.cpu().double()
-        usual, k = occur.mean(0), len(occur)
-        residuals = torch.stack([spectrum.left_out(p, occur - usual) for p in spectrum.penalties])  # (penalties, k, v)
-        best = residuals.square().mean(1).argmin(0)  # (v,)
-        unseen = occur - residuals[best, :, torch.arange(len(usual))].T
-        map = spectrum.map(torch.tensor(spectrum.penalties, dtype=torch.float64)[best], occur - usual)
-        lifts = _logarithm(unseen, (k * usual - occur) / (k - 1))
-        return cls(spectrum.mean.float(), map.float(), usual.float()), lifts.float()
+    def fit(cls, samples: Tensor, occur: Tensor) -> Self:
+        """Of aligned samples (k, d) and ones where captions have a word, (k, v)."""
+        spectrum, occur = Spectrum.of(samples.cpu()), occur.cpu().double()
+        usual = occur.mean(0)
+        errors = [spectrum.left_out(penalty, occur - usual).square().sum(0) for penalty in spectrum.penalties]
+        best = torch.tensor(spectrum.penalties, dtype=torch.float64)[torch.stack(errors).argmin(0)]  # (v,)
+        map = spectrum.map(best, occur - usual)
+        return cls(spectrum.mean.float(), map.float(), usual.float())
+
+    @classmethod
+    def unseen(cls, samples: Tensor, occur: Tensor) -> Tensor:
+        """What is `of` each pair by a fit, penalties and all, without it; of many by one without a few: (k, v).
+
+        With penalties that a caption has had a part in, words that nothing can predict would seem predictable in it.
+        """
+        fold = torch.arange(len(samples)) % FOLDS
+        lifts = torch.empty(occur.shape)
+        for number in range(min(FOLDS, len(samples))):
+            out = fold == number
+            lifts[out] = cls.fit(samples[~out], occur[~out]).of(samples[out].cpu())
+        return lifts
 
     def of(self, samples: Tensor) -> Tensor:
         """Logarithms (q, v) of how many times as likely aligned samples (q, d) make each word."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semi.ridge import Ridge
-from semi.words import LEAST, Words, words_of
+from semi.words import FOLDS, LEAST, Words, words_of
 
 
 class Tokenizer:
@@ -43,29 +43,43 @@ def test_each_word_is_what_ridge_regression_on_it_alone_predicts(seed: int, k: i
     g = torch.Generator().manual_seed(seed)
     z, query = (torch.randn(n, 6, generator=g) for n in (k, 2))
     occur = torch.rand(k, 3, generator=g).round()
-    called, unseen = Words.fit(z, occur)
+    called, unseen = Words.fit(z, occur), Words.unseen(z, occur)
     for word in range(3):
         own = occur[:, word : word + 1]
-        ridge = Ridge.fit(z, own)
-        chance = ridge.predict(query)[:, 0].clamp(0, 1)
+        chance = Ridge.fit(z, own).predict(query)[:, 0].clamp(0, 1)
         expected = ((chance + LEAST) / (own.mean() + LEAST)).log().float()
         torch.testing.assert_close(called.of(query)[:, word], expected, rtol=1e-3, atol=1e-3)
-        left_out = ridge.predict_unseen(z)[:, 0].clamp(0, 1)
-        others = (own.sum() - own[:, 0]) / (k - 1)
-        expected = ((left_out + LEAST) / (others + LEAST)).log().float()
-        torch.testing.assert_close(unseen[:, word], expected, rtol=1e-3, atol=1e-3)
+        for i in range(k):
+            apart = torch.arange(k) != i
+            chance = Ridge.fit(z[apart], own[apart]).predict(z[i])[0].clamp(0, 1)
+            expected = ((chance + LEAST) / (own[apart].mean() + LEAST)).log().float()
+            torch.testing.assert_close(unseen[i, word], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_words_that_nothing_can_predict_seem_no_likelier_where_they_occur() -> None:
+    g = torch.Generator().manual_seed(0)
+    occur = (torch.rand(16, 400, generator=g) < 0.3).float()
+    unseen = Words.unseen(torch.randn(16, 12, generator=g), occur)
+    assert unseen[occur > 0].mean() < unseen[occur == 0].mean() + 0.1
+
+
+def test_many_pairs_are_left_out_in_groups() -> None:
+    g = torch.Generator().manual_seed(0)
+    z, occur = torch.randn(2 * FOLDS, 5, generator=g), torch.rand(2 * FOLDS, 3, generator=g).round()
+    apart = torch.arange(2 * FOLDS) % FOLDS != 7
+    torch.testing.assert_close(Words.unseen(z, occur)[7], Words.fit(z[apart], occur[apart]).of(z[7:8])[0])
 
 
 def test_what_every_caption_says_is_no_likelier_for_any_sample() -> None:
-    called, unseen = Words.fit(torch.randn(8, 5), torch.ones(8, 1))
-    assert called.of(torch.randn(3, 5)).abs().max() < 1e-6
-    assert unseen.abs().max() < 1e-6
+    z, occur = torch.randn(8, 5), torch.ones(8, 1)
+    assert Words.fit(z, occur).of(torch.randn(3, 5)).abs().max() < 1e-6
+    assert Words.unseen(z, occur).abs().max() < 1e-6
 
 
 def test_a_word_goes_by_the_samples_that_it_is_said_of() -> None:
     x = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
     occur = (x[:, :1] > 0).float()
-    called, _ = Words.fit(x, torch.cat([occur, 1 - occur], 1))
+    called = Words.fit(x, torch.cat([occur, 1 - occur], 1))
     right, left = called.of(torch.tensor([[2.0, 0, 0, 0], [-2.0, 0, 0, 0]]))
     assert right[0] > 0.4 > -1 > right[1]
     assert left[1] > 0.4 > -1 > left[0]
