@@ -62,6 +62,7 @@ VARIANTS: dict[str, Variant] = {
     "optimal, half a bit": Variant({"method": "optimal"}, mask={"rule": "budget", "bits": 0.5}),
     "optimal, v in nf4": Variant({"method": "optimal", "tau": "nf4"}),
     "ternary": Variant({"method": "ternary"}),
+    "ternary, v in nf4": Variant({"method": "ternary", "tau": "nf4"}),
 }
 
 
