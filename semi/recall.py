@@ -126,7 +126,7 @@ class Recall:
 
     Beside its state, a neighbour has a say by its word: how much likelier the sample makes it than it is in general
     (`semi.words`). A fact goes by all captions that state it, in whatever other words, as in the fast marginal
-    adaptation of language models (Kneser, Peters and Klakow 1997, equation 4).
+    adaptation of language models (Kneser, Peters and Klakow 1997).
 
     Attributes:
         keys: hidden states of unit length, (m, d_lm).
