@@ -162,14 +162,14 @@ class Recall:
         numbers = torch.tensor([places[word] for word in words], device=owners.device)
         occur = torch.zeros(len(instructions), len(places), device=owners.device)
         occur[owners, numbers] = 1
-        called, unseen = Words.fit(samples, occur), Words.unseen(samples, occur)
+        called, unseen = Words.fit(samples, occur), Words.unseen(samples, occur).to(keys)
         asked = torch.tensor([instructions.index(instruction) for instruction in instructions], device=owners.device)
         tried = list(product(SHARPNESS, TRUST))
         losses = torch.zeros(len(tried), len(WEIGHTS), device=owners.device)
         for pair, caption in enumerate(told.split()):
             others = (owners != pair) & (asked[owners] == asked[pair])
             near, same = keys[owners == pair] @ keys[others].T, caption.tokens[:, None] == tokens[others]
-            known = unseen[pair].to(keys)[numbers[others]]
+            known = unseen[pair, numbers[others]]
             weights = WEIGHTS if others.any() else (0.0,) * len(WEIGHTS)
             for row, (sharpness, trust) in zip(losses, tried, strict=True):
                 says = ((sharpness * near + trust * known).softmax(1) * same).sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,13 +47,15 @@ class Spectrum:
         pull: Tensor = (self.vectors.square() * (self.values / (self.values + penalty))).sum(1) + 1 / len(self.values)
         return pull
 
-    def left_out(self, penalty: float, deviation: Tensor) -> Tensor:
-        """Residuals (k, m) of targets' deviation from their mean when each is predicted by the fit to the others.
+    def left_out(self, deviation: Tensor) -> Iterator[Tensor]:
+        """For every candidate penalty, residuals (k, m) of targets when each is predicted by the fit to the others.
 
-        They are e_i / (1 - h_ii - 1/k), the 1/k for the intercept.
+        They are e_i / (1 - h_ii - 1/k), the 1/k for the intercept; targets (k, m) are given less their mean.
         """
-        fitted = (self.vectors * (self.values / (self.values + penalty))) @ (self.vectors.T @ deviation)
-        return (deviation - fitted) / _share_of_others(self.leverage(penalty))
+        rotated = self.vectors.T @ deviation
+        for penalty in self.penalties:
+            fitted = (self.vectors * (self.values / (self.values + penalty))) @ rotated
+            yield (deviation - fitted) / _share_of_others(self.leverage(penalty))
 
     def map(self, penalties: Tensor, deviation: Tensor) -> Tensor:
         """Samples' deviation to targets' (d, m), each of the m with a penalty of its own."""
@@ -93,7 +96,7 @@ class Ridge:
         if len(targets) < 3:
             penalty, error = penalties[len(penalties) // 2], float("inf")
         else:
-            errors = [float(spectrum.left_out(p, deviation).square().sum(1).mean()) for p in penalties]
+            errors = [float(left_out.square().sum(1).mean()) for left_out in spectrum.left_out(deviation)]
             error, penalty = min(zip(errors, penalties, strict=True))
         dual = (spectrum.vectors / (spectrum.values + penalty)) @ spectrum.vectors.T
         leverage = spectrum.leverage(penalty)

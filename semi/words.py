@@ -52,7 +52,7 @@ class Words:
         """Of aligned samples (k, d) and ones where captions have a word, (k, v)."""
         spectrum, occur = Spectrum.of(samples.cpu()), occur.cpu().double()
         usual = occur.mean(0)
-        errors = [spectrum.left_out(penalty, occur - usual).square().sum(0) for penalty in spectrum.penalties]
+        errors = [left_out.square().sum(0) for left_out in spectrum.left_out(occur - usual)]
         best = torch.tensor(spectrum.penalties, dtype=torch.float64)[torch.stack(errors).argmin(0)]  # (v,)
         map = spectrum.map(best, occur - usual)
         return cls(spectrum.mean.float(), map.float(), usual.float())
