@@ -16,6 +16,7 @@ from semi.fitting import Fitter
 from semi.language_model import LanguageModel
 from semi.methods import READERS
 from semi.pairs import Pair
+from semi.recall import Told
 from semi.training.loop import generator
 
 CANDIDATES = 8
@@ -48,7 +49,7 @@ def diagnose(fitter: Fitter, *, steps: int, examples: int = 0) -> dict[str, Any]
     own = [row[0][1] for row in losses]
     everything = fitter.everything
     begun = fitter.begin(everything)
-    told = fitter.told(everything, soft, fitter.others(begun, everything, soft, examples))
+    told = Told.joined(fitter.told(everything, soft, fitter.others(begun, everything, soft, examples)))
     recall = fitter.weighed(begun, everything, told)
     right = [min(row, key=lambda c: c[1])[0] == pair.caption for row, pair in zip(losses, pairs, strict=True)]
     margins = [

@@ -128,19 +128,22 @@ class Fitter:
         model = self.foundation.language_model
         return caption_loss(model, begun.soft(self.embeddings[held]), *self.words(held), before)
 
-    def choose_examples(self, begun: Start, index: Tensor) -> int:
-        """How many pairs to show beside a sample: what serves those it begins with best, each left out of the start."""
+    @torch.no_grad()
+    def choose_examples(self, begun: Start, index: Tensor) -> tuple[int, Told | None]:
+        """How many pairs to show beside a sample: what serves those it begins with best, each left out of the start.
+
+        Returns:
+            The number, and what the language model then makes of the captions it was chosen on; None where no choice
+            was to be made.
+        """
         if self.settings.examples is not None:
-            return self.settings.examples
+            return self.settings.examples, None
         if self.settings.method not in READERS or len(index) < FEWEST_TO_HOLD_OUT:
-            return 0
-        some = slice(0, MOST_TO_CHOOSE_ON)
-        asked, soft, model = self.words(index[some]), self.unseen(begun, index), self.foundation.language_model
-        losses = {}
-        for count in EXAMPLES:
-            before = self.others(begun, index, soft, count)
-            losses[count] = caption_loss(model, soft[some], *asked, before and before[some])
-        return min(losses, key=losses.__getitem__)
+            return 0, None
+        soft, some = self.unseen(begun, index), slice(0, MOST_TO_CHOOSE_ON)
+        before = {count: self.others(begun, index, soft, count) for count in EXAMPLES}
+        tried = [(count, Told.joined(self.told(index, soft, turns, some))) for count, turns in before.items()]
+        return min(tried, key=lambda choice: float(choice[1].nats.mean()))
 
     def others(self, begun: Start, index: Tensor, soft: Tensor, count: int) -> list[list[Turn]] | None:
         """What would be shown before each pair that a start is of if it were new; None for a count of 0.
@@ -154,13 +157,16 @@ class Fitter:
         return [shown.turns(row) for row in begun.retrieval.others(count).flip(1).tolist()]
 
     @torch.no_grad()
-    def recall(self, begun: Start, index: Tensor, examples: int) -> Recall | None:
+    def recall(self, begun: Start, index: Tensor, examples: int, told: Told | None = None) -> Recall | None:
         """What is recalled of the captions of the pairs that a start is of.
 
         Args:
             examples: pairs that are shown beside a sample.
+            told: the first captions as they are told then, if they have been.
         """
-        return self.weighed(begun, index, self.told_now(begun, index, examples)) if self.settings.recalls else None
+        if not self.settings.recalls:
+            return None
+        return self.weighed(begun, index, self.told_now(begun, index, examples, told))
 
     def weighed(self, begun: Start, index: Tensor, told: Told) -> Recall | None:
         """What is recalled of captions that are told, those of the first pairs of a start; None where nothing is."""
@@ -173,25 +179,34 @@ class Fitter:
         return Recall.fit(Told.joined(parts), words, asked, begun.alignment(self.support.embeddings[some]))
 
     @torch.no_grad()
-    def told_now(self, begun: Start, index: Tensor, examples: int) -> Told:
-        """What the language model makes of the captions to recall, by a start as it is now, each pair as if new."""
-        soft, some = self.unseen(begun, index), index[:MOST_TO_RECALL]
-        return self.told(some, soft[: len(some)], self.others(begun, index, soft, examples))
+    def told_now(self, begun: Start, index: Tensor, examples: int, told: Told | None = None) -> Told:
+        """What the language model makes of the captions to recall, by a start as it is now, each pair as if new.
+
+        Args:
+            told: of the first of them, if that is known.
+        """
+        soft, known = self.unseen(begun, index), [told] if told else []
+        rest = slice(sum(len(part.lengths) for part in known), MOST_TO_RECALL)
+        return Told.joined([*known, *self.told(index, soft, self.others(begun, index, soft, examples), rest)])
 
     @torch.no_grad()
-    def told(self, index: Tensor, soft: Tensor, before: Sequence[Sequence[Turn]] | None) -> Told:
-        """What the language model makes of the captions of some pairs.
+    def told(
+        self, index: Tensor, soft: Tensor, before: Sequence[Sequence[Turn]] | None, some: slice = slice(None)
+    ) -> list[Told]:
+        """What the language model makes of the captions of some pairs, in batches.
 
         Args:
             soft: their soft tokens (n, t, d_lm).
             before: for each of them, turns that stand before it.
+            some: of these pairs, if not all.
         """
         (asked, words), model = self.words(index), self.foundation.language_model
         turns = [
             [*(before[i] if before else ()), Turn(row, question, "")]
             for i, (row, question) in enumerate(zip(soft, asked, strict=True))
         ]
-        return Told.joined([model.prefill(turns[at]).told(words[at]) for at in spans(0, len(words))])
+        first, end, _ = some.indices(len(turns))
+        return [model.prefill(turns[at]).told(words[at]) for at in spans(first, end)]
 
     def choose_steps(self, examples: int, folder: Path | None, advance: Advance) -> tuple[int, History]:
         """The number of steps that serves every fourth pair best when the method is trained on the others.
