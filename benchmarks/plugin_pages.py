@@ -4,7 +4,8 @@
 
 As `semi adapt MODALITY --pairs DATA --encoder ENCODER --shots 32 --seed 0 --no-diagnose`, with `--steps 0` and without,
 and then `semi eval ... --pairs DATA --limit 64`. What studies/goals.yaml measures is not measured again. A row that is
-in the file already is kept; `--only no-step` does the quick half.
+in the file already is kept; `--only no-step` does the quick half. No `semi study`, as that
+encodes all samples of a data set first.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     foundation = Foundation.load(options.foundation)
-    rows = read_json(options.out)["rows"] if options.out.is_file() else {}
+    found = read_json(options.out) if options.out.is_file() else {}
+    rows = found["rows"] if found.get("foundation") == foundation.sha256 else {}  # others say nothing beside these
     for kind in options.only:
         for target in TARGETS:
             key = " ".join((*target, kind))

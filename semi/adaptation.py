@@ -94,9 +94,9 @@ def _adapt(
         metrics: dict[str, Any] = {}
         schedule = settings.schedule(pairs=len(pairs))
         advance(0, "choosing what to show")
-        count, told = fitter.choose_examples(begun, index)
+        count, known = fitter.choose_examples(begun, index)
         advance(0, "weighing what to recall")
-        recall = fitter.recall(begun, index, count, told)
+        recall = fitter.recall(begun, index, count, known)
         if settings.chooses_steps(len(pairs)):
             steps, chosen_on = fitter.choose_steps(count, folder and folder / "choosing-steps", _named(SEARCH, advance))
             schedule = settings.schedule(steps)

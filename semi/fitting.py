@@ -129,21 +129,20 @@ class Fitter:
         return caption_loss(model, begun.soft(self.embeddings[held]), *self.words(held), before)
 
     @torch.no_grad()
-    def choose_examples(self, begun: Start, index: Tensor) -> tuple[int, Told | None]:
+    def choose_examples(self, begun: Start, index: Tensor) -> tuple[int, list[Told]]:
         """How many pairs to show beside a sample: what serves those it begins with best, each left out of the start.
 
         Returns:
-            The number, and what the language model then makes of the captions it was chosen on; None where no choice
-            was to be made.
+            The number, and what the language model then makes of the captions it was chosen on, the first ones.
         """
         if self.settings.examples is not None:
-            return self.settings.examples, None
+            return self.settings.examples, []
         if self.settings.method not in READERS or len(index) < FEWEST_TO_HOLD_OUT:
-            return 0, None
+            return 0, []
         soft, some = self.unseen(begun, index), slice(0, MOST_TO_CHOOSE_ON)
         before = {count: self.others(begun, index, soft, count) for count in EXAMPLES}
-        tried = [(count, Told.joined(self.told(index, soft, turns, some))) for count, turns in before.items()]
-        return min(tried, key=lambda choice: float(choice[1].nats.mean()))
+        tried = [(count, self.told(index, soft, turns, some)) for count, turns in before.items()]
+        return min(tried, key=lambda choice: float(Told.joined(choice[1]).nats.mean()))
 
     def others(self, begun: Start, index: Tensor, soft: Tensor, count: int) -> list[list[Turn]] | None:
         """What would be shown before each pair that a start is of if it were new; None for a count of 0.
@@ -157,16 +156,16 @@ class Fitter:
         return [shown.turns(row) for row in begun.retrieval.others(count).flip(1).tolist()]
 
     @torch.no_grad()
-    def recall(self, begun: Start, index: Tensor, examples: int, told: Told | None = None) -> Recall | None:
+    def recall(self, begun: Start, index: Tensor, examples: int, known: Sequence[Told] = ()) -> Recall | None:
         """What is recalled of the captions of the pairs that a start is of.
 
         Args:
             examples: pairs that are shown beside a sample.
-            told: the first captions as they are told then, if they have been.
+            known: see `told_now`.
         """
         if not self.settings.recalls:
             return None
-        return self.weighed(begun, index, self.told_now(begun, index, examples, told))
+        return self.weighed(begun, index, self.told_now(begun, index, examples, known))
 
     def weighed(self, begun: Start, index: Tensor, told: Told) -> Recall | None:
         """What is recalled of captions that are told, those of the first pairs of a start; None where nothing is."""
@@ -179,13 +178,13 @@ class Fitter:
         return Recall.fit(Told.joined(parts), words, asked, begun.alignment(self.support.embeddings[some]))
 
     @torch.no_grad()
-    def told_now(self, begun: Start, index: Tensor, examples: int, told: Told | None = None) -> Told:
+    def told_now(self, begun: Start, index: Tensor, examples: int, known: Sequence[Told] = ()) -> Told:
         """What the language model makes of the captions to recall, by a start as it is now, each pair as if new.
 
         Args:
-            told: of the first of them, if that is known.
+            known: the first of them, told so already.
         """
-        soft, known = self.unseen(begun, index), [told] if told else []
+        soft = self.unseen(begun, index)
         rest = slice(sum(len(part.lengths) for part in known), MOST_TO_RECALL)
         return Told.joined([*known, *self.told(index, soft, self.others(begun, index, soft, examples), rest)])
 

@@ -52,6 +52,18 @@ def test_captions_that_are_recalled_cost_less(tiny_foundation: Foundation) -> No
     assert set(recalled.texts) <= set(WORDS)  # and says nothing else than what it recalls
 
 
+def test_what_was_read_to_choose_how_many_to_show_is_recalled_as_if_read_again(tiny_foundation: Foundation) -> None:
+    chosen = tiny_foundation.adapt("vectors", pairs(20), **QUICK | {"examples": None})  # chosen on 16 of them
+    given = tiny_foundation.adapt("vectors", pairs(20), **QUICK | {"examples": chosen.record.settings["examples"]})
+    assert chosen.recall is not None
+    assert given.recall is not None
+    assert chosen.recall.constants == given.recall.constants
+    assert chosen.recall.loss == pytest.approx(given.recall.loss, abs=1e-5)
+    torch.testing.assert_close(chosen.recall.keys, given.recall.keys, rtol=0, atol=1e-5)
+    assert torch.equal(chosen.recall.tokens, given.recall.tokens)
+    assert torch.equal(chosen.recall.owners, given.recall.owners)
+
+
 def test_too_few_pairs_are_not_recalled(tiny_foundation: Foundation) -> None:
     assert tiny_foundation.adapt("vectors", pairs(7), **QUICK).recall is None
 
