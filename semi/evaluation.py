@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semi.candidates import CANDIDATES
 from semi.errors import PluginError, SemiError
 from semi.integration import BATCH, Integration
 from semi.language_model import LanguageModel
@@ -46,12 +47,18 @@ class Evaluation:
 
 
 def evaluate(
-    integration: Integration, pairs: Sequence[Pair], *, texts: int | None = None, text_encoder: Encoder | None = None
+    integration: Integration,
+    pairs: Sequence[Pair],
+    *,
+    texts: int | None = None,
+    candidates: int = CANDIDATES,
+    text_encoder: Encoder | None = None,
 ) -> Evaluation:
     """Score an integration on pairs whose samples are parsed.
 
     Args:
         texts: for how many of the pairs, the first ones, text is written and scored; None: for all.
+        candidates: texts to choose each of these from, see `semi.integration.Integration.describe`.
         text_encoder: what measures how near the texts are in meaning, e.g. `foundation.text_encoder`.
     """
     wanted = len(pairs) if texts is None else min(texts, len(pairs))
@@ -64,7 +71,7 @@ def evaluate(
         read = integration.prefill(embeddings[at], instructions[at])
         matched.append(read.losses(captions[at]))
         shuffled.append(read.losses(others[at]))
-        written += read.write() if at.start < wanted else []
+        written += read.write(candidates=candidates) if at.start < wanted else []
     (nats, tokens), (nats_shuffled, tokens_shuffled) = _joined(matched), _joined(shuffled)
     told, attributes = captions[:wanted], [pair.attributes for pair in pairs[:wanted]]
     return Evaluation(

@@ -26,6 +26,7 @@ from semi.artifacts import (
     save_tensors,
     write_json,
 )
+from semi.candidates import CANDIDATES
 from semi.encoding import embed
 from semi.examples import Examples
 from semi.hub import OnHub
@@ -95,24 +96,37 @@ class Integration(OnHub):
         self.projector = projector.to(language_model.device).requires_grad_(False)
         self.recall = recall.to(language_model.device) if recall else None
 
-    def describe(self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48) -> str | list[str]:
+    def describe(
+        self, samples: Any, *, ask: str | None = None, max_new_tokens: int = 48, candidates: int = CANDIDATES
+    ) -> str | list[str]:
         """Text for one sample, or a list of texts for a list of samples (see `is_many`).
 
         Args:
             ask: a question or instruction in place of the modality's own.
+            candidates: texts to choose from where captions are recalled (`semi.candidates`); 1 takes the likeliest
+                token every time, and a fraction of the time.
 
         Raises:
             PairsError: a sample is not one of this modality.
         """
         many = is_many(samples)
-        readings = self.read(samples if many else [samples], ask=ask, max_new_tokens=max_new_tokens)
+        every = samples if many else [samples]
+        readings = self.read(every, ask=ask, max_new_tokens=max_new_tokens, candidates=candidates)
         texts = [reading.text for reading in readings]
         return texts if many else texts[0]
 
-    def read(self, samples: Sequence[Any], *, ask: str | None = None, max_new_tokens: int = 48) -> list[Reading]:
-        """Text, nearest labels and the "unlike anything seen" flag for each sample."""
+    def read(
+        self,
+        samples: Sequence[Any],
+        *,
+        ask: str | None = None,
+        max_new_tokens: int = 48,
+        candidates: int = CANDIDATES,
+    ) -> list[Reading]:
+        """Text, nearest labels and the "unlike anything seen" flag for each sample; see `describe`."""
         embeddings = self.embed([self.modality.parse(sample) for sample in samples])
-        texts = self.texts(embeddings, [ask or self.record.instruction] * len(embeddings), max_new_tokens)
+        asked = [ask or self.record.instruction] * len(embeddings)
+        texts = self.texts(embeddings, asked, max_new_tokens=max_new_tokens, candidates=candidates)
         pooled = pool(embeddings)
         return [
             Reading(text, self.memory.nearest(row), self.memory.unlike(row))
@@ -136,14 +150,17 @@ class Integration(OnHub):
         self,
         embeddings: Tensor,
         instructions: Sequence[str],
+        *,
         max_new_tokens: int = 48,
+        candidates: int = CANDIDATES,
         stop: Callable[[], bool] | None = None,
     ) -> list[str]:
-        """Generated text for each embedding, in batches; `stop` is asked after each token whether to end there."""
+        """Generated text for each embedding, in batches; see `semi.prefill.Prefill.write`."""
         result: list[str] = []
         for start in range(0, len(embeddings), BATCH):
             at = slice(start, start + BATCH)
-            result += self.prefill(embeddings[at], instructions[at]).write(max_new_tokens=max_new_tokens, stop=stop)
+            read = self.prefill(embeddings[at], instructions[at])
+            result += read.write(max_new_tokens=max_new_tokens, candidates=candidates, stop=stop)
         return result
 
     def prefill(self, embeddings: Tensor, instructions: Sequence[str]) -> Prefill:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product, zip_longest
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from semi.candidates import WORD
 from semi.words import Words
 
 SHARPNESS = (10.0, 20.0, 40.0, 80.0, 160.0)
@@ -92,12 +93,14 @@ class Recollection:
         keys: hidden states of unit length, (m, d_lm).
         tokens: what followed each, (m,).
         prior: logarithm of the say of each before any state is compared, (m,).
+        chances: of words to be in what is said of the sample.
     """
 
     keys: Tensor
     tokens: Tensor
     prior: Tensor
     constants: Constants
+    chances: Mapping[str, float] = field(default_factory=dict)
 
     def nats(self, told: Told) -> Tensor:
         """Nats (a,) of tokens that are told, once it has its say."""
@@ -133,6 +136,7 @@ class Recall:
         tokens: what followed each, (m,).
         owners: the pair each is of, (m,).
         words: the word of the captions that each is a part of, by number, (m,).
+        vocabulary: these words; empty in an integration of before they were kept.
         called: which words a sample calls for.
         instructions: what was asked of each pair.
         loss: nats a token of the captions, each left out; of the states it was fitted to.
@@ -142,6 +146,7 @@ class Recall:
     tokens: Tensor
     owners: Tensor
     words: Tensor
+    vocabulary: tuple[str, ...]
     called: Words
     instructions: tuple[str, ...]
     constants: Constants
@@ -179,7 +184,8 @@ class Recall:
         if not weight:
             return None
         constants = Constants(sharpness, trust, weight)
-        return cls(keys, tokens, owners, numbers, called, tuple(instructions), constants, loss / len(tokens))
+        asked_of = tuple(instructions)
+        return cls(keys, tokens, owners, numbers, tuple(places), called, asked_of, constants, loss / len(tokens))
 
     def after(self, told: Told) -> Recall:
         """The same captions as they are told now, after training; constants that fitted before it are kept.
@@ -195,7 +201,15 @@ class Recall:
             return None
         kept = asked[self.owners]
         prior = self.constants.trust * self.called.of(sample[None])[0][self.words]
-        return Recollection(self.keys[kept], self.tokens[kept], prior[kept], self.constants)
+        chances = self._chances(sample, self.words[kept], float(asked.float().mean()))
+        return Recollection(self.keys[kept], self.tokens[kept], prior[kept], self.constants, chances)
+
+    def _chances(self, sample: Tensor, words: Tensor, share: float) -> dict[str, float]:
+        """Of words to be in the answer to what was asked of a share of the pairs, by the words of their captions."""
+        if not self.vocabulary:
+            return {}
+        chances = (self.called.chances(sample[None])[0] / share).clamp_max(1).tolist()
+        return {self.vocabulary[i]: chances[i] for i in set(words.tolist()) if WORD.fullmatch(self.vocabulary[i])}
 
     def to(self, device: torch.device) -> Recall:
         """The same on another device."""
@@ -203,7 +217,8 @@ class Recall:
 
     def settings(self) -> dict[str, Any]:
         """JSON-able description."""
-        return {"instructions": list(self.instructions), "constants": asdict(self.constants), "loss": self.loss}
+        words = {"instructions": list(self.instructions), "vocabulary": list(self.vocabulary)}
+        return words | {"constants": asdict(self.constants), "loss": self.loss}
 
     def tensors(self) -> dict[str, Tensor]:
         """What `restore` needs beside the settings, by name."""
@@ -225,16 +240,19 @@ class Recall:
         """
         of_tokens = keys, tokens, owners, words = [tensors[name] for name in ("keys", "tokens", "owners", "words")]
         mean, map, usual = (tensors[name] for name in ("mean", "map", "usual"))
-        instructions = tuple(settings["instructions"])
+        instructions, vocabulary = tuple(settings["instructions"]), tuple(settings.get("vocabulary", ()))
         numbers = (owners, len(instructions)), (words, len(usual))
         whole = (
-            len({len(own) for own in of_tokens}) == 1 and map.shape[1] == len(usual) and not bool((tokens < 0).any())
+            len({len(own) for own in of_tokens}) == 1
+            and map.shape[1] == len(usual)
+            and len(vocabulary) in (0, len(usual))
+            and not bool((tokens < 0).any())
         )
         if not whole or not all(set(own.tolist()) <= set(range(count)) for own, count in numbers):
             raise ValueError("what is recalled does not fit together")
         constants = Constants(**settings["constants"])
         called = Words(mean, map, usual)
-        return cls(keys, tokens, owners, words, called, instructions, constants, float(settings["loss"]))
+        return cls(keys, tokens, owners, words, vocabulary, called, instructions, constants, float(settings["loss"]))
 
 
 def _mixed(nats: Tensor, says: Tensor, weight: float) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from semi.candidates import WORD
 from semi.ridge import Spectrum
 
 LEAST = 0.05
@@ -20,7 +20,7 @@ FOLDS = 32
 
 def words_of(tokenizer: Any, answer: str, tokens: Sequence[int]) -> list[str]:
     """For each token of an answer the word that it is a part of, in lower case; what is no word is itself."""
-    spans = [(found.start(), found.end(), found.group().lower()) for found in re.finditer(r"\w+", answer)]
+    spans = [(found.start(), found.end(), found.group().lower()) for found in WORD.finditer(answer)]
     words, begin = [], 0
     for i, token in enumerate(tokens, start=1):
         end = len(tokenizer.decode(tokens[:i], clean_up_tokenization_spaces=False))
@@ -72,8 +72,8 @@ class Words:
 
     def of(self, samples: Tensor) -> Tensor:
         """Logarithms (q, v) of how many times as likely aligned samples (q, d) make each word."""
-        return _logarithm(self.usual + (samples.to(self.map) - self.mean) @ self.map, self.usual)
+        return ((self.chances(samples) + LEAST) / (self.usual + LEAST)).log()
 
-
-def _logarithm(chances: Tensor, usual: Tensor) -> Tensor:
-    return ((chances.clamp(0, 1) + LEAST) / (usual + LEAST)).log()
+    def chances(self, samples: Tensor) -> Tensor:
+        """Of each word to be in the captions of aligned samples (q, d): (q, v)."""
+        return (self.usual + (samples.to(self.map) - self.mean) @ self.map).clamp(0, 1)

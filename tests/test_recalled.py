@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from semi.candidates import expected_f1
 from semi.errors import ArtifactError
 from semi.evaluation import evaluate
 from semi.foundation import Foundation
 from semi.integration import Integration
 from semi.methods import METHODS, READERS
 from semi.pairs import Pair
+from semi.recall import Constants, Recall
 from semi.streams.composing import Composer, Request
 
 QUICK: dict[str, Any] = {"steps": 0, "diagnose": False, "examples": 0}
@@ -129,13 +131,76 @@ def test_one_batch_holds_rows_that_recall_and_rows_that_do_not(tiny_foundation: 
     torch.testing.assert_close(nats, torch.cat(apart))
 
 
+def test_the_best_of_several_candidates_is_given(tiny_foundation: Foundation) -> None:
+    model = integration(tiny_foundation)
+    asked = [model.record.instruction] * len(HELD)
+    embeddings = model.embed([pair.sample for pair in HELD])
+    for row, one, many in zip(
+        embeddings,
+        model.texts(embeddings, asked, candidates=1),
+        model.texts(embeddings, asked, candidates=7),
+        strict=True,
+    ):
+        own = model.recalled(row, asked[0])
+        assert own is not None
+        assert set(own.chances) == {word for caption in WORDS for word in caption.split()}
+        assert expected_f1(many, own.chances) >= expected_f1(one, own.chances)
+
+
+def test_candidates_do_not_depend_on_what_else_is_asked_about(
+    tiny_foundation: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = integration(tiny_foundation)
+    assert model.recall is not None
+    model.recall = replace(model.recall, constants=Constants(sharpness=1.0, trust=0.0, weight=0.9))
+    drawn: list[list[str]] = []
+    monkeypatch.setattr("semi.prefill.choose", lambda texts, chances: drawn.append(texts) or texts[0])
+    samples = [pair.sample for pair in HELD[:3]]
+    model.describe(samples, candidates=40)  # in several turns
+    together = list(drawn)
+    drawn.clear()
+    for sample in samples:
+        model.describe([sample], candidates=40)
+    assert drawn == together
+    assert {len(texts) for texts in drawn} == {40}
+    assert all(len(set(texts)) > 1 for texts in drawn)
+
+
+def test_words_that_only_another_question_is_answered_with_are_not_expected(tiny_foundation: Foundation) -> None:
+    colours = pairs(8, instruction="Colour?")
+    shapes = [replace(pair, caption=f"shape {i % 4}", instruction="Shape?") for i, pair in enumerate(pairs(8, seed=1))]
+    model = tiny_foundation.adapt("vectors", [*colours, *shapes], **QUICK)
+    found = model.recalled(model.embed([HELD[0].sample])[0], "Shape?")
+    assert found is not None
+    assert set(found.chances) == {"shape", "0", "1", "2", "3"}
+    assert found.chances["shape"] == pytest.approx(1, abs=0.3)  # half of all captions, and all that are due
+
+
+def test_when_a_text_is_to_end_nothing_is_chosen(tiny_foundation: Foundation) -> None:
+    model = integration(tiny_foundation)
+    embeddings = model.embed([pair.sample for pair in HELD[:2]])
+    asked = [model.record.instruction] * 2
+    first = model.texts(embeddings, asked, max_new_tokens=1, candidates=1)
+    assert model.texts(embeddings, asked, stop=lambda: True) == first
+
+
+def test_an_integration_without_the_words_takes_the_likeliest(tiny_foundation: Foundation) -> None:
+    model = integration(tiny_foundation)
+    assert model.recall is not None
+    samples = [pair.sample for pair in HELD]
+    likeliest = model.describe(samples, candidates=1)
+    settings = {name: own for name, own in model.recall.settings().items() if name != "vocabulary"}
+    model.recall = Recall.restore(settings, model.recall.tensors())
+    assert model.describe(samples) == likeliest
+
+
 def test_streams_recall_where_one_sample_is_asked_about(tiny_foundation: Foundation) -> None:
     model = integration(tiny_foundation)
     rows = [np.asarray(pair.sample, np.float32) for pair in HELD[:2]]
     composer = Composer({"vectors": model})
     own = model.record.instruction
     one, two = composer.write([Request((("vectors", rows[0]),), own), Request((("vectors", rows[1]),), "Why?")], 48)
-    assert [one, two] == model.texts(torch.from_numpy(np.stack(rows)), [own, "Why?"])
+    assert [one, two] == model.texts(torch.from_numpy(np.stack(rows)), [own, "Why?"], candidates=1)
     both = Request((("vectors", rows[0]), ("vectors", rows[1])), own)
     plain = Composer({"vectors": integration(tiny_foundation, recall=False)})
     assert composer.write([both], 8) == plain.write([both], 8)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from semi.candidates import CANDIDATES
 from semi.cli._common import BASE, JSON, LANGUAGE_MODEL, emit_json
 
 
@@ -17,6 +18,10 @@ def command(
     samples: Annotated[list[str], typer.Argument(metavar="SAMPLE...", help="Samples, inline or as paths.")],
     ask: Annotated[str | None, typer.Option("--ask", help="A question, e.g. 'Is it walking?'.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+    candidates: Annotated[
+        int,
+        typer.Option("--candidates", min=1, help="Texts to choose from, see `semi.candidates`; 1 is quickest."),
+    ] = CANDIDATES,
     language_model: LANGUAGE_MODEL = None,
     base: BASE = None,
     as_json: JSON = False,
@@ -25,7 +30,9 @@ def command(
     from semi.integration import Integration
 
     integration = Integration.load(folder, language_model=language_model, base=base)
-    readings = integration.read([as_sample(s) for s in samples], ask=ask, max_new_tokens=max_new_tokens)
+    readings = integration.read(
+        [as_sample(s) for s in samples], ask=ask, max_new_tokens=max_new_tokens, candidates=candidates
+    )
     if as_json:
         emit_json([{"sample": sample} | asdict(r) for sample, r in zip(samples, readings, strict=True)])
         return

@@ -127,7 +127,7 @@ def test_text_is_that_of_the_integration(session: Session, integration_folder: P
         answer = future.result(60)
         assert answer.question == question
         row = torch.from_numpy(answer.reading.embedding)[None]
-        assert [answer.text] == integration.texts(row, [question or integration.record.instruction], 4)
+        assert [answer.text] == integration.texts(row, [question or integration.record.instruction], max_new_tokens=4)
     assert stream.status()["latency_ms"]["text"]["n"] == 2
 
 
@@ -291,7 +291,7 @@ def test_a_process_writes_the_same_text_dies_comes_back_and_ends(integration_fol
         answer = stream.ask().result(60)
         integration = Integration.load(integration_folder, device="cpu")
         row = torch.from_numpy(answer.reading.embedding)[None]
-        assert [answer.text] == integration.texts(row, [integration.record.instruction], 4)
+        assert [answer.text] == integration.texts(row, [integration.record.instruction], max_new_tokens=4)
         if hasattr(os, "SCHED_IDLE"):  # every thread of it: one that is not would keep a sample waiting
             policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{writer.pid}/task")}
             assert policies == {os.SCHED_IDLE}

@@ -120,7 +120,7 @@ def test_a_batch_is_read_as_one_by_one(integrations: dict[str, Integration]) -> 
         if len(request.samples) == 1:
             [(name, numbers)] = request.samples
             row = torch.from_numpy(numbers)[None]
-            assert [text] == integrations[name].texts(row, [request.instruction], 4)
+            assert [text] == integrations[name].texts(row, [request.instruction], max_new_tokens=4)
 
 
 def test_each_placeholder_is_its_own_sample(integrations: dict[str, Integration]) -> None:
