@@ -75,6 +75,11 @@ class Results:
         self._whole += len(data)
         self._lines |= {key(line["cell"]): line for line in new}
 
+    def mend(self) -> None:
+        """Take what a kill cut short out of the file, as others read it too."""
+        if self._path.exists():
+            self.append(())
+
     def drop(self, identities: Iterable[Identity]) -> None:
         """Forget cells, in the file too."""
         for identity in identities:

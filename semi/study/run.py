@@ -113,7 +113,9 @@ def study_folder(out: Path, kind: str, config: dict[str, Any]) -> Iterator[Resul
     try:
         if not (out / FILE).exists():  # first of all, so that whatever is left here by a kill is known as a study's
             describe_study(out, kind, config, {})
-        yield Results(out)
+        results = Results(out)
+        results.mend()
+        yield results
     finally:
         lock.release()
 

@@ -67,3 +67,13 @@ def test_what_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         results.append([line(1, loss=math.nan)])
     assert not Results(tmp_path).done(line(1)["cell"])
+
+
+def test_what_is_mended_has_whole_lines_alone(tmp_path: Path) -> None:
+    Results(tmp_path).mend()
+    assert not (tmp_path / FILE).exists()  # there is nothing to mend
+    Results(tmp_path).append([line(1)])
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole + b'{"cell": {"target"')
+    Results(tmp_path).mend()
+    assert (tmp_path / FILE).read_bytes() == whole
