@@ -231,10 +231,11 @@ class EmbeddingRequest(_Sent):
     def _part(self, given: Any) -> ModalityPart:
         if isinstance(given, ModalityPart):
             return given
-        data = (
-            Words(text=given) if isinstance(given, str) else Values(values=given) if isinstance(given, list) else given
-        )
-        return ModalityPart(type="modality", modality=self.model, data=data)
+        if isinstance(given, str):
+            given = Words(text=given)
+        elif isinstance(given, list):
+            given = Values(values=given)
+        return ModalityPart(type="modality", modality=self.model, data=given)
 
 
 class Usage(BaseModel):
