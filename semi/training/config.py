@@ -129,10 +129,11 @@ class ProjectorConfig(_Training):
 class HyperNetworkConfig(_Training):
     """`semi train hypernetwork`."""
 
-    projector: Path
-    """Folder that `semi train projector` wrote."""
+    projector: Path | None = None
+    """Folder that `semi train projector` wrote; None: that of the foundation `beside`."""
     beside: Path | None = None
-    """A foundation on the same projector, whose hypernetworks are kept, the default one too; None: none are."""
+    """A foundation on the same projector, by folder or name, whose hypernetworks are kept, the default one too; None:
+    none are."""
     kind: Literal["ridge", "attention"] = "ridge"
     settings: dict[str, Any] = Field(default_factory=dict)
     """Constructor arguments of the architecture."""
@@ -141,3 +142,9 @@ class HyperNetworkConfig(_Training):
     to those of the support's mean caption, which takes no language model."""
     isometry: Literal["none", "haar", "householder", "signed_permutation", "hadamard"] = "haar"
     """Applied to the embeddings of support and queries alike, a fresh one a support set."""
+
+    @model_validator(mode="after")
+    def _has_a_projector(self) -> Self:
+        if self.projector is None and self.beside is None:
+            raise ValueError("`projector` names the projector to train on, or `beside` a foundation that has one")
+        return self

@@ -29,6 +29,7 @@ from semi.assets import cache_dir
 from semi.encoding import KIND as ENCODED
 from semi.errors import ArtifactError
 from semi.foundation import Foundation, FoundationConfig
+from semi.hub import find_foundation
 from semi.hypernetwork import HyperNetwork, build
 from semi.language_model import LanguageModel
 from semi.plugins import load_modality
@@ -103,21 +104,26 @@ def run_hypernetwork(
     """Train the hypernetwork of a YAML file; `out` becomes a complete foundation. Arguments as for `run_projector`."""
     config = read_config(path, HyperNetworkConfig, changes)
     inputs = _inputs(config.sources)
-    read_manifest(config.projector, PROJECTOR)
-    described = read_json(config.projector / "projector.json")
-    with rebuilding(config.projector / "projector.json", "projector"):
+    if config.projector:
+        base, described_in, kind = config.projector, "projector.json", PROJECTOR
+    else:
+        assert config.beside  # or the configuration is refused
+        base, described_in, kind = find_foundation(config.beside), Foundation.FILES[0], Foundation.KIND
+    read_manifest(base, kind)
+    described = read_json(base / described_in)
+    with rebuilding(base / described_in, kind):
         source, text_encoder = described["language_model"], described["text_encoder"]
         model_id, precision, model_sha256 = source["id"], source["precision"], source["sha256"]
         modality, encoder_id = text_encoder["modality"], text_encoder["id"]
         words = described.get("words", False)
         projector = Projector(**described["projector"])
-    load_module(projector, config.projector / WEIGHTS)
-    inputs["projector"] = sha256_of(config.projector / WEIGHTS)
+    load_module(projector, base / WEIGHTS)
+    inputs["projector"] = sha256_of(base / WEIGHTS)
     encoder = load_modality(modality).encoder()
-    require_same(config.projector, "text encoder", encoder.id, encoder_id)
+    require_same(base, "text encoder", encoder.id, encoder_id)
     load = partial(LanguageModel.load, model_id, precision=precision)
     language_model = processes.language_model(lambda device: load(device=device))
-    require_same(config.projector, "language model: its files differ", language_model.sha256, model_sha256)
+    require_same(base, "language model: its files differ", language_model.sha256, model_sha256)
     space = TextSpace(encoder, language_model if words else None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -125,7 +131,7 @@ def run_hypernetwork(
     kept: dict[str, HyperNetwork] = {}
     if config.beside:
         kept = _beside(config.beside, projector)
-        inputs["beside"] = config_hash(read_manifest(config.beside, Foundation.KIND)["files"])
+        inputs["beside"] = config_hash(read_manifest(find_foundation(config.beside), Foundation.KIND)["files"])
     settings = config.model_dump(mode="json") | {"inputs": inputs}
     with _claimed(out, Foundation.KIND, settings, processes, force=force) as (folder, output):
         with processes.in_turn():

@@ -163,6 +163,13 @@ def test_a_hypernetwork_is_put_beside_others_on_the_same_projector(
     for name, weight in ridge.hypernetwork().state_dict().items():
         assert torch.equal(both.hypernetwork().state_dict()[name], weight)
     both.save(tmp_path / "again")
+    settings = yaml.safe_load(hypernetwork.read_text())
+    hypernetwork.write_text(yaml.safe_dump({name: own for name, own in settings.items() if name != "projector"}))
+    run_hypernetwork(hypernetwork, tmp_path / "on-a-foundation")
+    known, found = files(tmp_path / "both"), files(tmp_path / "on-a-foundation")
+    assert known.keys() == found.keys()
+    assert all(found[name] == known[name] for name in ("projector.safetensors", "hypernetwork.safetensors"))
+    hypernetwork.write_text(yaml.safe_dump(settings))
     assert files(tmp_path / "again").keys() >= {"hypernetwork.safetensors", "hypernetwork-attention.safetensors"}
 
     g = np.random.default_rng(2)
