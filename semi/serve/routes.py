@@ -36,8 +36,10 @@ from semi.serve.schema import (
     Usage,
 )
 
+EVENT = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
+"""What a page says of one event of a stream (OpenAPI 3.2, section 4.14.4)."""
 EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "model": ChatAnswer}
+    200: {"content": {"text/event-stream": {"itemSchema": EVENT}}, "model": ChatAnswer}
 }
 
 

@@ -66,6 +66,14 @@ def test_a_route_answers_as_its_page_says(server: Running, route: str, mode: Any
         eventually(lambda: server.counted("semi_requests_total", route=path, status="200") > 0)
 
 
+def test_a_stream_is_as_its_page_says(server: Running) -> None:
+    operation = schemathesis.openapi.from_url(f"{server.url}/openapi.json")["/v1/chat/completions"]["POST"]
+    messages = [{"role": "user", "content": "Hello."}]
+    body = {"model": "wrist", "messages": messages, "stream": True, "max_tokens": 2}
+    answer = operation.Case(body=body, media_type="application/json").call_and_validate()
+    assert answer.headers["content-type"][0].startswith("text/event-stream")
+
+
 def test_all_routes_are_tried(server: Running) -> None:
     paths = httpx2.get(f"{server.url}/openapi.json").json()["paths"]
     assert sorted(f"{method.upper()} {path}" for path, of in paths.items() for method in of) == sorted(ROUTES)
