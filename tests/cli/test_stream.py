@@ -39,7 +39,7 @@ def test_json_has_a_line_for_everything(
         assert reading["unlike_anything_seen"] is False
         assert {key: reading[key] for key in window} == window
         assert text == {**window, "text": text["text"]}
-        describe = semi("describe", toy_integration, json.dumps(pair.sample), "--json")
+        describe = semi("describe", toy_integration, json.dumps(pair.sample), "--candidates", 1, "--json")
         assert json.loads(describe.stdout)[0]["text"] == text["text"]
     counts = status["status"]["counts"]
     assert (counts["pushed"], counts["stored"], counts["windows"], counts["given"]) == (30, 30, 3, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,8 @@ DTYPES = tuple(RMS)
 def assert_close_to_float64(got: Tensor, reference: Tensor, eager: Tensor) -> None:
     """The error against float64 is at most twice eager's, in the mean square and at worst, and small for the dtype.
 
-    Half a unit in the last place of the largest entry is allowed at worst: where eager happens to round every entry of
-    a small case correctly, twice its error would ask for more than the dtype can hold.
+    Beside that one entry may be a unit in the last place of the largest off, and all of them a sixteenth: which sums
+    eager rounds well depends on the CPU, and of a case of one output or five it may by chance have rounded all.
     """
     assert got.shape == reference.shape, (got.shape, reference.shape)
     assert got.dtype == eager.dtype, (got.dtype, eager.dtype)
@@ -25,8 +27,9 @@ def assert_close_to_float64(got: Tensor, reference: Tensor, eager: Tensor) -> No
     scale = reference.square().mean().sqrt()
     assert float(rms(error)) <= RMS[got.dtype] * float(scale), f"rms {float(rms(error) / scale):.2e} of the reference's"
     unit = torch.finfo(got.dtype).eps * float(reference.abs().max())
-    assert float(rms(error)) <= 2 * float(rms(eagers)) + unit / 16, f"rms {rms(error):.2e}, eager {rms(eagers):.2e}"
-    assert float(error.max()) <= 2 * float(eagers.max()) + unit / 2, f"max {error.max():.2e}, eager {eagers.max():.2e}"
+    allowed = unit * max(1 / 16, 1 / sqrt(reference.numel()))
+    assert float(rms(error)) <= 2 * float(rms(eagers)) + allowed, f"rms {rms(error):.2e}, eager {rms(eagers):.2e}"
+    assert float(error.max()) <= 2 * float(eagers.max()) + unit, f"max {error.max():.2e}, eager {eagers.max():.2e}"
 
 
 def rms(x: Tensor) -> Tensor:
