@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from semi.alignment.base import Alignment
+from semi.alignment.chain import Chain
 from semi.alignment.feature_selection import FeatureSelection, infinite_feature_selection
 from semi.alignment.nystroem import Nystroem
 from semi.alignment.pca import PCA
@@ -15,7 +16,7 @@ from semi.alignment.simple import Identity, ZeroPad
 from semi.alignment.standardise import Standardise
 from semi.errors import ArtifactError
 
-_ALL = (Identity, ZeroPad, Standardise, FeatureSelection, PCA, Nystroem)
+_ALL = (Identity, ZeroPad, Standardise, FeatureSelection, PCA, Nystroem, Chain)
 KINDS: dict[str, type[Alignment]] = {kind.kind: kind for kind in _ALL}
 """Alignments by the name in their settings."""
 
@@ -36,6 +37,7 @@ __all__ = [
     "KINDS",
     "PCA",
     "Alignment",
+    "Chain",
     "FeatureSelection",
     "Identity",
     "Nystroem",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ class Standardise(Alignment):
 
     Args:
         mean: (d,) float64.
-        scale: () float64, root mean square of a centred feature over the samples it was fitted to.
+        scale: () float64.
     """
 
     kind: ClassVar[str] = "standardise"
@@ -25,11 +25,14 @@ class Standardise(Alignment):
         self.d_in = self.d_out = mean.shape[0]
 
     @classmethod
-    def fit(cls, x: Tensor) -> Self:
-        """Mean and scale of x (n, d); a scale of 1 where all samples are the same."""
+    def fit(cls, x: Tensor, *, unit: Literal["feature", "sample"] = "feature") -> Self:
+        """Mean of x (n, d), and the scale that makes the root mean square of a feature, or the length of a sample, one.
+
+        A scale of 1 where all samples are the same.
+        """
         x = samples_in_float64(x)
         mean = x.mean(0)
-        scale = (x - mean).square().mean().sqrt()
+        scale = (x - mean).square().mean().sqrt() * (x.shape[1] ** 0.5 if unit == "sample" else 1)
         return cls(mean, scale if scale > 0 else scale + 1)
 
     def _map(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semi.adapters import ProjectorAdapter
-from semi.alignment import Alignment, FeatureSelection, Identity
+from semi.alignment import Alignment, Chain, FeatureSelection, Standardise
 from semi.errors import InputError
 from semi.hypernetwork.base import HyperNetwork
 
@@ -83,11 +83,15 @@ class AttentionHyperNetwork(HyperNetwork):
         self.register_buffer("positions", sinusoidal_positions(context, d_hyper), persistent=False)
 
     def align(self, samples: Tensor, texts: Tensor) -> Alignment:
-        """Identity where the embeddings fit (narrower ones are zero-padded here), else Infinite Feature Selection."""
+        """Centred and of length one in the mean square, like the texts that the projector was trained on.
+
+        Columns of embeddings too wide are chosen by Infinite Feature Selection; narrower ones are zero-padded here.
+        """
         widest = min(self.d_in[0], self.d_hyper)
         if samples.shape[-1] <= widest:
-            return Identity(samples.shape[-1])
-        return FeatureSelection.fit(samples, widest)
+            return Standardise.fit(samples, unit="sample")
+        chosen = FeatureSelection.fit(samples, widest)
+        return Chain([chosen, Standardise.fit(chosen(samples), unit="sample")])
 
     def forward(self, samples: Tensor, texts: Tensor, instruction: Tensor) -> ProjectorAdapter:
         """The adapter; its first A has as many rows as the embeddings have columns.

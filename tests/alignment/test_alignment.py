@@ -14,6 +14,7 @@ from semi.alignment import (
     KINDS,
     PCA,
     Alignment,
+    Chain,
     FeatureSelection,
     Identity,
     Nystroem,
@@ -38,6 +39,9 @@ FITTED: dict[str, Callable[[], Alignment]] = {
     "feature_selection": lambda: FeatureSelection.fit(embeddings(20), 5),
     "pca": lambda: PCA.fit(embeddings(20), 4),
     "nystroem": lambda: Nystroem.fit(embeddings(20), "rbf", 0.5),
+    "chain": lambda: Chain(
+        [FeatureSelection.fit(embeddings(20), 5), Standardise.fit(embeddings(20, 5), unit="sample")]
+    ),
 }
 
 
@@ -115,6 +119,33 @@ def test_nystroem_constants_are_checked(change: dict[str, Any]) -> None:
         restore_alignment(alignment.settings() | change, alignment.tensors())
 
 
+def test_a_chain_is_one_after_another_and_its_widths_must_meet() -> None:
+    x, first = embeddings(20), FeatureSelection.fit(embeddings(20), 5)
+    second = Standardise.fit(first(x))
+    assert torch.equal(Chain([first, second])(x), second(first(x)))
+    for parts in ([], [second, first], [first, first]):
+        with pytest.raises(InputError, match="follow one another"):
+            Chain(parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": []},
+        {"parts": "identity"},
+        {"parts": [{"kind": "magic"}]},
+        {"parts": [{"kind": "chain", "d_in": D, "d_out": D, "parts": []}]},
+        {"parts": [{"kind": "identity", "d_in": D, "d_out": D}, {"kind": "identity", "d_in": 5, "d_out": 5}]},
+        {"d_out": D},
+    ],
+    ids=str,
+)
+def test_parts_of_a_chain_are_checked(change: dict[str, Any]) -> None:
+    chain = Chain([Identity(D), ZeroPad(D, 12)])
+    with pytest.raises(ArtifactError, match="chain"):
+        restore_alignment(chain.settings() | change, chain.tensors())
+
+
 def test_zero_padding_keeps_the_embedding_and_adds_zeros() -> None:
     x = embeddings(3)
     assert torch.equal(ZeroPad(D, 12)(x), torch.cat([x, torch.zeros(3, 3)], dim=1))
@@ -129,6 +160,12 @@ def test_standardising_centres_and_keeps_the_ratios_of_distances() -> None:
     torch.testing.assert_close(y.square().mean(), torch.tensor(1.0))
     ratios = torch.pdist(y) / torch.pdist(x)
     torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))
+
+
+def test_standardised_samples_are_of_length_one_in_the_mean_square() -> None:
+    x = 7 * embeddings(20) + 3
+    y = Standardise.fit(x, unit="sample")(x)
+    torch.testing.assert_close(y.square().sum(1).mean(), torch.tensor(1.0))
 
 
 def test_pca_keeps_the_distances_of_its_samples() -> None:

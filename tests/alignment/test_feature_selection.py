@@ -8,6 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 from semi.alignment import FeatureSelection, infinite_feature_selection
+from semi.alignment.feature_selection import feature_graph, largest_eigenvalue
 from semi.errors import InputError
 
 
@@ -101,3 +102,14 @@ def test_more_columns_than_there_are_cannot_be_kept(d_out: int) -> None:
     with pytest.raises(InputError, match="that many columns") as refused:
         FeatureSelection.fit(embeddings(30, 9), d_out)
     assert f"{d_out} of 9" in str(refused.value)
+
+
+@pytest.mark.parametrize("d", [2, 9, 200])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
+def test_the_largest_eigenvalue_is_that_of_the_whole_spectrum(d: int, spread: float, alpha: float) -> None:
+    generator = torch.Generator().manual_seed(d)
+    x = torch.randn(24, d, generator=generator) * torch.rand(d, generator=generator) ** spread
+    x[:, 1] = -x[:, 0]
+    graph = feature_graph(x.double(), alpha)
+    torch.testing.assert_close(largest_eigenvalue(graph), torch.linalg.eigvalsh(graph)[-1], rtol=1e-12, atol=0)

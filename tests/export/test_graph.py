@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from semi.alignment import PCA, Alignment, FeatureSelection, Identity, Nystroem, Standardise, ZeroPad
+from semi.alignment import PCA, Alignment, Chain, FeatureSelection, Identity, Nystroem, Standardise, ZeroPad
 from semi.export.graph import Understanding, write_graph
 from semi.export.network import Network, embedding_network
 from semi.export.recurrent import GRULayer
@@ -22,6 +22,7 @@ ALIGNMENTS = [
     ZeroPad(9, 12),
     Standardise.fit(X),
     FeatureSelection.fit(X, 5),
+    Chain([FeatureSelection.fit(X, 5), Standardise.fit(X[:, :5], unit="sample")]),
     PCA.fit(X, 5),
     Nystroem.fit(X, "rbf"),
     Nystroem.fit(X.abs(), "tanimoto"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from semi.alignment import FeatureSelection, Identity
+from semi.alignment import Chain, FeatureSelection
 from semi.errors import InputError
 from semi.hypernetwork.attention import AttentionHyperNetwork, sinusoidal_positions
 from semi.projector import Projector
@@ -156,17 +156,20 @@ def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any]
 
 
 @pytest.mark.parametrize("d", [24, 16])
-def test_embeddings_that_fit_are_taken_as_they_are(d: int) -> None:
+def test_embeddings_enter_centred_and_as_long_as_texts_whatever_their_scale(d: int) -> None:
     samples, texts, instruction = support(6, d)
-    alignment = build().align(samples, texts)
-    assert isinstance(alignment, Identity)
+    alignment = build().align(50 * samples + 3, texts)
+    aligned = alignment(50 * samples + 3)
+    torch.testing.assert_close(aligned.square().sum(1).mean(), torch.tensor(1.0))
+    torch.testing.assert_close(aligned, build().align(samples, texts)(samples), rtol=1e-4, atol=1e-5)
     assert build()(alignment(samples), texts, instruction).A[0].shape == (d, 3)
 
 
 def test_wider_embeddings_are_cut_to_their_best_columns() -> None:
     samples, texts, instruction = support(6, 60)
     alignment = build().align(samples, texts)
-    assert isinstance(alignment, FeatureSelection)
+    assert isinstance(alignment, Chain)
+    assert isinstance(alignment.parts[0], FeatureSelection)
     assert build()(alignment(samples), texts, instruction).A[0].shape == (24, 3)
 
 
