@@ -36,7 +36,7 @@ RATES: dict[Method, tuple[float, ...]] = {
     "ridge": (1e-4, 2e-4, 4e-4),
     "scratch": (2e-3, 5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 2e-1, 5e-1),
     "finetune": (4e-4, 1e-3, 2e-3),
-    "lora": (5e-3, 1e-2, 2e-2),
+    "lora": (2e-3, 5e-3, 1e-2, 2e-2),
     "bias": (4e-4, 1e-3, 2e-3),
 }
 STEPS: dict[Method, int] = {"semi": 40, "ridge": 40, "scratch": 72, "finetune": 72, "lora": 72, "bias": 72}
